@@ -1,0 +1,1 @@
+"""The tractome command line: a thin skin over the library."""

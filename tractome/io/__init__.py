@@ -1,0 +1,1 @@
+"""Files to datatypes and back, and pictures. The only floor that opens a file."""

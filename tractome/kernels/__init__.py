@@ -1,0 +1,1 @@
+"""Arithmetic in numba: arrays in, arrays out, voxel coordinates, no I/O."""

@@ -1,0 +1,88 @@
+"""The numba flags, and where compiled kernels are kept, in one place.
+
+numba's own cache does not notice a change in a function that is called from another file, and would go on running
+the old machine code. So the cache folder is named by a hash of every kernel source file, the numba and numpy versions
+and the processor: any change there starts an empty cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import numpy
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    digest.update(f"{numba.__version__} {numpy.__version__} {platform.machine()}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> str:
+    base = os.environ.get("TRACTOME_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
+    candidates = [Path(base) / "tractome"] if base else []
+    candidates.append(Path.home() / ".cache" / "tractome")
+    candidates.append(Path(tempfile.gettempdir()) / f"tractome-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
+    for candidate in candidates:
+        folder = candidate / "kernels" / _source_hash()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return str(folder)
+    return ""
+
+
+if "NUMBA_CACHE_DIR" not in os.environ and (_folder := _cache_folder()):
+    numba.config.CACHE_DIR = _folder
+
+# `fastmath` stays off: a NaN test must stay a NaN test, and equal bytes for any block size need a fixed order of sums.
+_FLAGS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
+def kernel(function: F) -> F:
+    """Compile a serial kernel (lazily, cached)."""
+    compiled: F = numba.njit(**_FLAGS)(function)
+    return compiled
+
+
+def parallel_kernel(function: F) -> F:
+    """Compile a kernel whose ``prange`` loops run on all numba threads."""
+    compiled: F = numba.njit(parallel=True, **_FLAGS)(function)
+    return compiled
+
+
+prange = numba.prange
+
+
+def set_threads(n_threads: int) -> int:
+    """Ask for a number of threads for parallel kernels.
+
+    Parameters
+    ----------
+    n_threads : int
+        Wanted number of threads; 0 or less means all there are.
+
+    Returns
+    -------
+    int
+        The number in force: never above what the machine offers.
+    """
+    available: int = numba.config.NUMBA_NUM_THREADS
+    chosen = available if n_threads <= 0 else min(n_threads, available)
+    numba.set_num_threads(chosen)
+    return chosen

@@ -1,0 +1,201 @@
+"""Every parameter of every stage: stated once, with default, unit and range.
+
+The command line reads its defaults and help texts from here; nothing changes an options object after it is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from tractome.errors import OptionError
+
+
+def _option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class _Checked:
+    """Checks each field against the range or the choices in its metadata, at construction."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            for item in value if isinstance(value, tuple) else (value,):
+                _check(field.name, item, field.metadata)
+
+
+def _check(name: str, value: Any, rule: Any) -> None:
+    if value is None:
+        return
+    choices = rule["choices"]
+    if choices and value not in choices:
+        close = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        message = f"{name} = {value!r} is not known; choose one of: {', '.join(choices)}.{hint}"
+        raise OptionError(message)
+    low, high, unit = rule["low"], rule["high"], f" {rule['unit']}" if rule["unit"] else ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value != value or (low is not None and value < low) or (high is not None and value > high):
+            limits = (
+                f"between {low:g} and {high:g}"
+                if low is not None and high is not None
+                else (f"at least {low:g}" if low is not None else f"at most {high:g}")
+            )
+            message = f"{name} = {value:g}{unit} is out of range; it must be {limits}{unit}."
+            raise OptionError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(_Checked):
+    """How a scan is read."""
+
+    b0_threshold_s_per_mm2: float = _option(
+        50.0, "Volumes with a b-value up to this count as b0.", unit="s/mm2", low=0, high=500
+    )
+
+
+TENSOR_METHODS = ("wls", "ols", "iwls")
+FOD_MODELS = ("auto", "csd", "msmt", "tensor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions(_Checked):
+    """Tensors and fibre orientation distributions."""
+
+    tensor_method: str = _option(
+        "wls", "Least squares: weighted, ordinary or iteratively reweighted.", choices=TENSOR_METHODS
+    )
+    tensor_max_b_s_per_mm2: float = _option(
+        1500.0, "Shells above this are left out of the tensor fit when enough volumes remain.", unit="s/mm2", low=100
+    )
+    model: str = _option(
+        "auto",
+        "Where tracking takes its directions from: csd (one shell), msmt (multi-shell, multi-tissue), "
+        "tensor (residual bootstrap, for few directions), or auto.",
+        choices=FOD_MODELS,
+    )
+    lmax: int | None = _option(
+        None, "Highest SH order of the FOD; by default from the number of directions.", low=2, high=12
+    )
+    fod_shell_s_per_mm2: float | None = _option(
+        None,
+        "b-value of the shell for csd; by default the highest up to 3500 with enough directions.",
+        unit="s/mm2",
+        low=100,
+    )
+
+
+DIRECTION_METHODS = ("probabilistic", "bootstrap", "deterministic")
+SEED_SOURCES = ("white-matter", "interface")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions(_Checked):
+    """Streamlines."""
+
+    method: str | None = _option(
+        None, "How the next direction is chosen; by default from what was fitted.", choices=DIRECTION_METHODS
+    )
+    n_streamlines: int | None = _option(100_000, "Accepted streamlines to stop at.", low=1)
+    n_seeds: int | None = _option(None, "Seeds to try instead of a number of accepted streamlines.", low=1)
+    max_seeds_per_streamline: int = _option(
+        1000, "Give up when this many seeds per wanted streamline were tried.", low=1
+    )
+    step_size_mm: float | None = _option(None, "Step; by default half a voxel.", unit="mm", low=0.01, high=10)
+    max_angle_deg: float | None = _option(
+        None, "Largest turn per step; by default by method.", unit="deg", low=1, high=90
+    )
+    fod_cutoff: float = _option(
+        0.06, "FOD amplitude below which a streamline stops (FODs normalised to the response).", low=0
+    )
+    fa_threshold: float = _option(0.15, "FA below which a streamline stops when there is no tissue map.", low=0, high=1)
+    min_length_mm: float | None = _option(
+        None,
+        "Shorter streamlines are rejected; by default two voxels with a tissue map, five without.",
+        unit="mm",
+        low=0,
+    )
+    max_length_mm: float = _option(250.0, "Longer streamlines are rejected.", unit="mm", low=1)
+    seed_source: str = _option("white-matter", "Where streamlines start.", choices=SEED_SOURCES)
+    random_seed: int = _option(0, "Seed of all random numbers: same seed, same bytes.", low=0, high=2**63 - 1)
+    n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
+    block_size: int = _option(5000, "Seeds per block. Never changes the result.", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParcellateOptions(_Checked):
+    """Which regions, and how they come to the subject."""
+
+    atlas: str = _option("desikan-killiany-83", "Name of an atlas (see `tractome atlas list`).")
+    min_correlation: float = _option(
+        0.6, "Lowest accepted correlation of the registered image with the template inside the brain.", low=0, high=1
+    )
+
+
+ASSIGNMENT_METHODS = ("radial", "end-voxel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectOptions(_Checked):
+    """From streamline ends to matrices."""
+
+    assignment: str = _option(
+        "radial",
+        "How an end is given to a region: nearest within a radius, or its own voxel.",
+        choices=ASSIGNMENT_METHODS,
+    )
+    radius_mm: float = _option(4.0, "Search radius of the radial assignment.", unit="mm", low=0, high=50)
+
+
+EXPORT_FORMATS = ("npz", "tsv", "csv", "mat", "graphml", "pyg", "nilearn")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(_Checked):
+    """What is written for other tools, and how."""
+
+    formats: tuple[str, ...] = _option(("npz", "tsv", "pyg"), "Formats to write.", choices=EXPORT_FORMATS)
+    node_features: tuple[str, ...] = _option(("centroid", "volume", "fa", "md", "strength"), "Columns of x, by name.")
+    edge_features: tuple[str, ...] = _option(("count", "fa", "md", "length"), "Columns of edge_attr, by name.")
+    min_count: float = _option(1.0, "Edges with fewer streamlines are left out of graphs.", unit="streamlines", low=0)
+    keep_self_connections: bool = _option(False, "Keep the diagonal.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(_Checked):
+    """Two connectomes, or one and the truth."""
+
+    measure: str = _option("count", "Measure whose edges are ranked and correlated.")
+
+
+PHANTOM_STORAGE = ("RAS", "LAS", "LPS", "oblique")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhantomOptions(_Checked):
+    """A synthetic subject with known wiring."""
+
+    voxel_size_mm: float = _option(2.0, "Isotropic voxel size.", unit="mm", low=0.5, high=5)
+    n_cortical: int = _option(68, "Cortical regions (even: half in each hemisphere).", low=4, high=1000)
+    n_deep: int = _option(14, "Deep grey regions (even).", low=0, high=40)
+    n_bundles: int = _option(120, "Long bundles.", low=1, high=5000)
+    n_u_fibres: int = _option(60, "Short bundles between neighbouring cortical regions.", low=0, high=5000)
+    shells: tuple[float, ...] = _option((1000.0, 2000.0), "b-values.", unit="s/mm2", low=100)
+    directions: tuple[int, ...] = _option((32, 32), "Directions per shell.", low=6)
+    n_b0: int = _option(6, "b0 volumes.", low=1)
+    snr: float = _option(30.0, "Signal-to-noise ratio of the b0 in white matter; 0 for none.", low=0)
+    storage: str = _option("RAS", "Order of the voxel axes.", choices=PHANTOM_STORAGE)
+    lesion: bool = _option(False, "A lesion in the left hemisphere that cuts every bundle through it.")
+    random_seed: int = _option(0, "Seed of wiring and noise.", low=0)

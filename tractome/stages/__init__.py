@@ -1,0 +1,1 @@
+"""The stages: datatypes in, datatypes out; no files, no printing."""
