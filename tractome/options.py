@@ -97,7 +97,7 @@ class FitOptions(_Checked):
     )
 
 
-DIRECTION_METHODS = ("probabilistic", "bootstrap", "deterministic")
+DIRECTION_METHODS = ("probabilistic", "deterministic")
 SEED_SOURCES = ("white-matter", "interface")
 
 

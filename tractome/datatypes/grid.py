@@ -104,7 +104,8 @@ class Grid:
     def to_voxel(self, points_mm: NDArray[Any]) -> NDArray[np.float64]:
         """RAS+ mm (..., 3) to voxel coordinates (..., 3)."""
         points_vox: NDArray[np.float64] = np.asarray(points_mm, dtype=np.float64) @ self.inverse[:3, :3].T
-        return points_vox + self.inverse[:3, 3]
+        points_vox += self.inverse[:3, 3]
+        return points_vox
 
     def is_same(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
         """Whether both grids have the same voxels: same shape, and no corner further apart than `tolerance_mm`."""
