@@ -1,0 +1,240 @@
+"""Options of the command line: each is described once, here or in `tractome.options`.
+
+A command names the options dataclasses it needs; every field becomes an option with the default, unit and range that
+the dataclass states. So a default cannot differ between the library and the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Optional, TypeVar
+
+import typer
+
+from tractome.errors import OptionError
+from tractome_cli.console import Terminal, answering
+
+T = TypeVar("T")
+
+UNIT_SUFFIXES = ("_s_per_mm2", "_mm", "_deg")
+FLAGS = {"random_seed": "--seed"}
+"""Options whose flag is not simply their name without ``n_`` and without the unit."""
+
+PANELS = {
+    "ReadOptions": "Reading",
+    "FitOptions": "Fit",
+    "TrackOptions": "Track",
+    "ParcellateOptions": "Parcellate",
+    "ConnectOptions": "Connect",
+    "ExportOptions": "Export",
+    "CompareOptions": "Compare",
+    "PhantomOptions": "Phantom",
+}
+
+DwiFile = Annotated[Path, typer.Option("--dwi", help="Diffusion scan, 4-D NIfTI.", show_default=False)]
+BvalFile = Annotated[
+    Optional[Path], typer.Option("--bval", help="b-values; by default beside the scan.", show_default=False)
+]
+BvecFile = Annotated[
+    Optional[Path], typer.Option("--bvec", help="Directions; by default beside the scan.", show_default=False)
+]
+MaskFile = Annotated[
+    Optional[Path], typer.Option("--mask", help="Brain mask; by default made from the scan.", show_default=False)
+]
+T1File = Annotated[
+    Optional[Path],
+    typer.Option("--t1", help="T1-weighted image, to bring the atlas to the subject.", show_default=False),
+]
+LabelsFile = Annotated[
+    Optional[Path],
+    typer.Option("--labels", help="Label image in the subject's space, on any grid.", show_default=False),
+]
+RegionsFile = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--regions", help="Region table (TSV) of the label image; by default named by number.", show_default=False
+    ),
+]
+TissueFile = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--tissue", help="Five-tissue-type image: streamlines then end in grey matter only.", show_default=False
+    ),
+]
+SeedMaskFile = Annotated[
+    Optional[Path],
+    typer.Option("--seed-mask", help="Start streamlines in this mask (grid of the scan) only.", show_default=False),
+]
+OutFolder = Annotated[Path, typer.Option("--out", help="Folder for all results.", show_default=False)]
+SubjectLabel = Annotated[
+    Optional[str],
+    typer.Option("--subject", help="Label; by default from sub-LABEL in the scan's path, or 01.", show_default=False),
+]
+SubjectPath = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help="Folder of a subject, such as out/sub-01.", show_default=False)
+]
+Force = Annotated[bool, typer.Option("--force", help="Do it again, over what is there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Whole = Annotated[
+    Optional[str],
+    typer.Option("--tractogram", help="Also keep whole streamlines, as trx, tck or trk.", show_default=False),
+]
+Atlas = Annotated[
+    Optional[str],
+    typer.Option(
+        "--atlas", help="Which parcellation of the subject; may be left out when there is one.", show_default=False
+    ),
+]
+
+
+class Chosen:
+    """The options objects that a command was given."""
+
+    def __init__(self, made: Sequence[object], terminal: Terminal) -> None:
+        self._made = {type(each): each for each in made}
+        self.terminal = terminal
+
+    def __getitem__(self, kind: type[T]) -> T:
+        return typing.cast(T, self._made[kind])
+
+
+def flag(name: str) -> str:
+    """``step_size_mm`` -> ``--step-size``."""
+    if name in FLAGS:
+        return FLAGS[name]
+    for suffix in UNIT_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return "--" + name.removeprefix("n_").replace("_", "-")
+
+
+def command(*kinds: type, go_on: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of options dataclasses as options, and the handling of errors.
+
+    The command's last parameter must be ``chosen: Chosen``; the options take its place.
+    """
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        hints = typing.get_type_hints(body, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(body).parameters.items()
+            if name != "chosen"
+        ]
+        fields = [(kind, field) for kind in kinds for field in dataclasses.fields(kind)]
+        generated = [_parameter(kind, field) for kind, field in fields]
+        common = _common()
+
+        @functools.wraps(body)
+        def run(**values: Any) -> None:
+            verbose, quiet, debug = (values.pop(each.name) for each in common)
+            terminal = Terminal(-1 if quiet else verbose)
+            with answering(terminal, debug=debug, go_on=go_on or "Run the same command again."):
+                made = [_build(kind, values) for kind in kinds]
+                body(**{name: values[name] for name in hints if name in values}, chosen=Chosen(made, terminal))
+
+        parameters = [*own, *generated, *common]
+        names = [parameter.name for parameter in parameters]
+        if len(set(names)) != len(names):
+            message = f"Two options of one command share a name: {sorted(names)}"
+            raise RuntimeError(message)
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
+        del run.__wrapped__  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _common() -> list[inspect.Parameter]:
+    return [
+        _keyword(
+            "verbose",
+            Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for details.")],
+            0,
+        ),
+        _keyword("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")], False),
+        _keyword("debug", Annotated[bool, typer.Option("-d", "--debug", help="Show the traceback of an error.")], False),
+    ]
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
+    """One option from one field of a dataclass."""
+    hint = typing.get_type_hints(kind)[field.name]
+    rule, name = field.metadata, flag(field.name)
+    extra: dict[str, Any] = {}
+    default = field.default
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        hint, default = str, ",".join(_plain(value) for value in default)
+        extra["metavar"] = "LIST"
+        if inner is str and rule["choices"]:
+            extra["metavar"] = ",".join(rule["choices"][:2]) + ",..."
+    elif rule["choices"]:
+        extra["metavar"] = "|".join(rule["choices"])
+    text = rule["help"] + _range(rule)
+    if hint is bool:
+        return _keyword(
+            field.name,
+            Annotated[bool, typer.Option(f"{name}/--no-{name[2:]}", help=text, rich_help_panel=PANELS[kind.__name__])],
+            default,
+        )
+    option = typer.Option(
+        name, help=text, rich_help_panel=PANELS[kind.__name__], show_default=default is not None, **extra
+    )
+    return _keyword(field.name, Annotated[hint, option], default)
+
+
+def _range(rule: Any) -> str:
+    """The unit and limits of an option, for its help text."""
+    low, high, unit = rule["low"], rule["high"], rule["unit"]
+    parts = [unit] if unit else []
+    if low is not None and high is not None and high < 2**53:
+        parts.append(f"{low:g} to {high:g}")
+    elif low is not None:
+        parts.append(f"at least {low:g}")
+    elif high is not None:
+        parts.append(f"at most {high:g}")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _build(kind: type, values: dict[str, Any]) -> object:
+    """An options object from the values of the command line, with flags in place of names in its complaints."""
+    hints = typing.get_type_hints(kind)
+    chosen: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        value = values[field.name]
+        if typing.get_origin(hints[field.name]) is tuple:
+            value = _items(field.name, value, typing.get_args(hints[field.name])[0])
+        chosen[field.name] = value
+    try:
+        return kind(**chosen)
+    except OptionError as error:
+        message = str(error)
+        for field in dataclasses.fields(kind):
+            if message.startswith(f"{field.name} "):
+                message = flag(field.name) + message[len(field.name) :]
+        raise OptionError(message) from error
+
+
+def _items(name: str, value: str, kind: type) -> tuple[Any, ...]:
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return tuple(kind(part) for part in parts)
+    except ValueError as error:
+        message = f"{flag(name)} takes values with commas between them, such as 1000,2000; got {value!r}."
+        raise OptionError(message) from error
+
+

@@ -1,0 +1,177 @@
+"""Where the files of a subject are: the only place that knows their names.
+
+BIDS-derivatives style, one folder per subject; see ``docs/files.md`` for the list.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tractome.errors import OptionError, OutputError, TableError
+
+TENSOR_MAPS = ("fa", "md", "ad", "rd")
+TRACTOGRAM_FORMATS = ("trx", "tck", "trk")
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class SubjectFolder:
+    """The folder of one subject, and the paths of everything in it.
+
+    Parameters
+    ----------
+    root : Path
+        Such as ``out/sub-01``. Its name starts with ``sub-``.
+    """
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """Such as ``"sub-01"``."""
+        return self.root.name
+
+    @property
+    def provenance(self) -> Path:
+        """The record of what was made from what."""
+        return self.root / PROVENANCE
+
+    def _file(self, folder: str, rest: str) -> Path:
+        return self.root / folder / f"{self.name}_{rest}"
+
+    @property
+    def mask(self) -> Path:
+        """Brain mask on the grid of the scan."""
+        return self._file("dwi", "desc-brain_mask.nii.gz")
+
+    @property
+    def mean_b0(self) -> Path:
+        """Mean b0 volume inside the mask."""
+        return self._file("dwi", "desc-b0_dwiref.nii.gz")
+
+    def tensor_map(self, parameter: str) -> Path:
+        """One map of the tensor model: fa, md, ad, rd, s0, direction (3 volumes) or colorfa (3 volumes)."""
+        return self._file("dwi", f"model-tensor_param-{parameter}_dwimap.nii.gz")
+
+    def orientations(self, model: str, tissue: str = "wmfod") -> Path:
+        """The FOD image of a model, or one of its isotropic companions (``gm``, ``csf``)."""
+        return self._file("dwi", f"model-{model}_param-{tissue}_dwimap.nii.gz")
+
+    @property
+    def streamline_table(self) -> Path:
+        """End points and per-streamline values."""
+        return self._file("tractogram", "streamlines.trx")
+
+    def tractogram(self, suffix: str) -> Path:
+        """Whole streamlines, in the format of `suffix` (trx, tck or trk)."""
+        return self._file("tractogram", f"desc-whole_streamlines.{suffix}")
+
+    def labels(self, atlas: str) -> Path:
+        """The parcellation of this subject, on a grid of its own."""
+        return self._file("dwi", f"seg-{atlas}_dseg.nii.gz")
+
+    def regions(self, atlas: str) -> Path:
+        """The region table, with this subject's centroids and volumes."""
+        return self._file("connectivity", f"seg-{atlas}_regions.tsv")
+
+    def connectome(self, atlas: str) -> Path:
+        """Every matrix of one atlas, with names, units and definitions."""
+        return self._file("connectivity", f"seg-{atlas}_connectome.npz")
+
+    def matrix(self, atlas: str, measure: str, suffix: str = "tsv") -> Path:
+        """One matrix as a text table."""
+        return self._file("connectivity", f"seg-{atlas}_stat-{measure}_relmat.{suffix}")
+
+    def graph(self, atlas: str, suffix: str) -> Path:
+        """One graph file."""
+        return self._file("graph", f"seg-{atlas}_{suffix}")
+
+    def figure(self, what: str) -> Path:
+        """One picture."""
+        return self._file("figures", f"{what}.png")
+
+    def require(self, path: Path, made_by: str) -> Path:
+        """Return `path`; raise TableError naming the command that makes it when it is not there."""
+        if not path.is_file():
+            message = (
+                f"{path} does not exist. It is made by `tractome {made_by}`; run that first, "
+                "or `tractome run` for all stages."
+            )
+            raise TableError(message)
+        return path
+
+
+def subject_label(dwi: Path | None, given: str | None) -> str:
+    """Label of the subject: what was given, else the ``sub-`` entity in the path of the scan, else ``01``.
+
+    Raises
+    ------
+    OptionError
+        The label holds anything but letters, digits, ``+`` and ``.``.
+    """
+    if given is not None:
+        label = given.removeprefix("sub-")
+    else:
+        found = re.findall(r"(?:^|[/\\_])sub-([A-Za-z0-9+.]+)", str(dwi)) if dwi is not None else []
+        label = found[-1].split(".")[0] if found else "01"
+    if not re.fullmatch(r"[A-Za-z0-9+.]+", label) or label.startswith("."):
+        message = f"The subject label {label!r} may hold only letters and digits. Give another one with --subject."
+        raise OptionError(message)
+    return label
+
+
+def require_file_name(name: str, what: str) -> str:
+    """Return `name`; raise OptionError when it cannot be part of a file name."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", name):
+        message = f"{what} {name!r} becomes part of file names: use letters, digits, '-' and '.' only."
+        raise OptionError(message)
+    return name
+
+
+def open_subject(path: Path) -> SubjectFolder:
+    """The folder of a subject that exists.
+
+    Parameters
+    ----------
+    path : Path
+        ``OUT/sub-X``, or ``OUT`` when it holds a single subject.
+
+    Raises
+    ------
+    OutputError
+        It is not there, or holds no result of tractome.
+    """
+    if (path / PROVENANCE).is_file() and path.resolve().name.startswith("sub-"):
+        return SubjectFolder(path if path.name.startswith("sub-") else path.resolve())
+    subjects = sorted(each.parent for each in path.glob(f"sub-*/{PROVENANCE}")) if path.is_dir() else []
+    if len(subjects) == 1:
+        return SubjectFolder(subjects[0])
+    if subjects:
+        message = f"{path} holds {len(subjects)} subjects. Name one: " + ", ".join(str(each) for each in subjects[:5])
+    elif path.is_dir():
+        message = f"{path} holds no result of tractome. Begin with `tractome fit` or `tractome run`."
+    else:
+        message = f"There is no folder {path}. Give the folder of a subject, such as out/sub-01."
+    raise OutputError(message)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and its parents; raise OutputError saying which one could not be made and why."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        message = f"{path} is a file, and a folder is needed there. Give another --out."
+        raise OutputError(message) from error
+    except NotADirectoryError as error:
+        message = f"{path} cannot be a folder: a part of its path is a file. Give another --out."
+        raise OutputError(message) from error
+    except OSError as error:
+        message = f"The folder {path} cannot be made ({error.strerror}). Give another --out, or mend its permissions."
+        raise OutputError(message) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        message = f"The folder {path} is not writable. Give another --out, or mend its permissions."
+        raise OutputError(message)
+    return path
