@@ -96,6 +96,7 @@ def _shell_lines(path: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("path", _documents() if (ROOT / "docs").exists() else [], ids=lambda path: path.name)
 def test_documents_name_only_commands_and_options_that_exist(path: Path) -> None:
     import typer
+
     from tractome_cli.app import app
 
     program = typer.main.get_command(app)
