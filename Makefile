@@ -58,8 +58,10 @@ $(GNN_STAMP): $(VENV)/.installed-dev
 # --- what people call ---
 
 demo: $(VENV)/.installed
-	$(BIN)/tractome run $(SAMPLE) --out demo_out
-	$(BIN)/tractome compare demo_out $(SAMPLE)/truth_count.tsv
+	$(BIN)/tractome run --dwi $(SAMPLE)/dwi.nii.gz --mask $(SAMPLE)/mask.nii.gz --tissue $(SAMPLE)/5tt.nii.gz \
+		--labels $(SAMPLE)/labels.nii.gz --regions $(SAMPLE)/regions.tsv \
+		--streamlines 20000 --out demo_out --subject sample
+	$(BIN)/tractome compare demo_out/sub-sample $(SAMPLE)/truth_count.tsv
 
 test: test-source test-wheel
 

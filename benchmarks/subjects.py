@@ -15,8 +15,8 @@ CACHE = Path(__file__).parent / ".cache"
 PROGRAM = Path(sys.executable).parent / "tractome"
 
 PHANTOMS = {
-    "two-shells": ["--random-seed", "11"],
-    "b1000-30dir": ["--random-seed", "23", "--shells", "1000", "--directions", "30", "--b0", "4"],
+    "two-shells": ["--seed", "11"],
+    "b1000-30dir": ["--seed", "23", "--shells", "1000", "--directions", "30", "--b0", "4"],
 }
 """Arguments of `tractome phantom`; the wiring follows from the random seed."""
 
