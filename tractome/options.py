@@ -138,7 +138,11 @@ class TrackOptions(_Checked):
 class ParcellateOptions(_Checked):
     """Which regions, and how they come to the subject."""
 
-    atlas: str = _option("desikan-killiany-83", "Name of an atlas (see `tractome atlas list`).")
+    atlas: str | None = _option(
+        None,
+        "Name of an atlas (see `tractome atlas list`); by default desikan-killiany-83, "
+        "or for a label image the regions found in it.",
+    )
     min_correlation: float = _option(
         0.6, "Lowest accepted correlation of the registered image with the template inside the brain.", low=0, high=1
     )
@@ -159,16 +163,26 @@ class ConnectOptions(_Checked):
     radius_mm: float = _option(4.0, "Search radius of the radial assignment.", unit="mm", low=0, high=50)
 
 
-EXPORT_FORMATS = ("npz", "tsv", "csv", "mat", "graphml", "pyg", "nilearn")
+EXPORT_FORMATS = ("npz", "tsv", "csv", "mat", "graphml", "graph", "pyg", "nilearn")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(_Checked):
     """What is written for other tools, and how."""
 
-    formats: tuple[str, ...] = _option(("npz", "tsv", "pyg"), "Formats to write.", choices=EXPORT_FORMATS)
-    node_features: tuple[str, ...] = _option(("centroid", "volume", "fa", "md", "strength"), "Columns of x, by name.")
-    edge_features: tuple[str, ...] = _option(("count", "fa", "md", "length"), "Columns of edge_attr, by name.")
+    formats: tuple[str, ...] = _option(
+        ("npz", "tsv", "graph"),
+        "Formats to write. graph is a graph in PyTorch Geometric's names that needs only NumPy; pyg needs torch.",
+        choices=EXPORT_FORMATS,
+    )
+    node_features: tuple[str, ...] | None = _option(
+        None,
+        "Columns of x, by name: centroid, volume, strength, or the mean of a map; "
+        "by default centroid, volume, fa, md, strength, as far as there are.",
+    )
+    edge_features: tuple[str, ...] | None = _option(
+        None, "Columns of edge_attr, by measure; by default count, fa, md, length, as far as there are."
+    )
     min_count: float = _option(1.0, "Edges with fewer streamlines are left out of graphs.", unit="streamlines", low=0)
     keep_self_connections: bool = _option(False, "Keep the diagonal.")
 
@@ -180,18 +194,26 @@ class CompareOptions(_Checked):
     measure: str = _option("count", "Measure whose edges are ranked and correlated.")
 
 
-PHANTOM_STORAGE = ("RAS", "LAS", "LPS", "oblique")
+PHANTOM_STORAGE = ("RAS", "LAS", "LPS", "PIR", "oblique")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhantomOptions(_Checked):
     """A synthetic subject with known wiring."""
 
-    voxel_size_mm: float = _option(2.0, "Isotropic voxel size.", unit="mm", low=0.5, high=5)
+    voxel_size_mm: float = _option(2.0, "Voxel size of the scan.", unit="mm", low=0.5, high=8)
+    slice_thickness_mm: float | None = _option(
+        None, "Voxel size from foot to head; by default the voxel size.", unit="mm", low=0.5, high=10
+    )
+    anatomy_voxel_size_mm: float | None = _option(
+        None, "Voxel size of labels and tissue map; by default they are on the grid of the scan.", unit="mm", low=0.5
+    )
+    t1_voxel_size_mm: float = _option(1.0, "Voxel size of the T1-like image.", unit="mm", low=0.5, high=10)
     n_cortical: int = _option(68, "Cortical regions (even: half in each hemisphere).", low=4, high=1000)
     n_deep: int = _option(14, "Deep grey regions (even).", low=0, high=40)
-    n_bundles: int = _option(120, "Long bundles.", low=1, high=5000)
+    n_bundles: int = _option(190, "Long bundles.", low=1, high=5000)
     n_u_fibres: int = _option(60, "Short bundles between neighbouring cortical regions.", low=0, high=5000)
+    median_fibres: int = _option(500, "Median number of fibres of a long bundle.", low=20, high=10_000)
     shells: tuple[float, ...] = _option((1000.0, 2000.0), "b-values.", unit="s/mm2", low=100)
     directions: tuple[int, ...] = _option((32, 32), "Directions per shell.", low=6)
     n_b0: int = _option(6, "b0 volumes.", low=1)

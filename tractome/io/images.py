@@ -227,7 +227,7 @@ def write_volume(path: PathLike, array: NDArray[Any], grid: Grid, sidecar: Mappi
     ----------
     path : path ending in .nii or .nii.gz
     array : (x, y, z) or (x, y, z, v)
-        bool is stored as uint8, other integers as int32 where they fit, floats as float32.
+        bool is stored as uint8, int16 as it is, other integers as int32 where they fit, floats as float32.
     grid : Grid
     sidecar : dict or None
         Content of the JSON file; None for no such file.
@@ -295,6 +295,8 @@ def _write_sidecar(path: PathLike, sidecar: Mapping[str, Any] | None) -> None:
 def _stored_dtype(array: NDArray[Any]) -> Any:
     if array.dtype.kind == "b":
         return np.uint8
+    if array.dtype == np.int16:
+        return np.int16
     if array.dtype.kind in "iu":
         if array.size and (array.min() < -(2**31) or array.max() >= 2**31):
             return np.int64
