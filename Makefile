@@ -32,11 +32,12 @@ help:
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "error: tractome needs Python 3.11 or later; got $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; \
+		echo "error: tractome needs Python 3.11 or later; got $$($(PYTHON) --version 2>&1)." \
+			"Install a newer one and say which: make PYTHON=python3.12" >&2; \
 		exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
-		echo "error: this Python has no venv module. On Debian and Ubuntu it is in a package of its own:"; \
-		echo "    apt-get install python3-venv"; \
+		echo "error: this Python has no venv module; on Debian and Ubuntu it is in the package python3-venv." \
+			"Install it: apt-get install python3-venv" >&2; \
 		exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@

@@ -180,3 +180,30 @@ def test_ci_runs_every_gate() -> None:
     assert {"lint", "test", "demo", "check-gnn"} <= set(gates)
     assert gates[-1] == "check-gnn"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@in_checkout
+@pytest.mark.parametrize(
+    ("complaint", "answer"),
+    [("import venv", "apt-get install python3-venv"), ("version_info", "needs Python 3.11 or later")],
+)
+def test_make_says_what_a_bare_machine_lacks(tmp_path: Path, complaint: str, answer: str) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$*" in *"{complaint}"*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={python}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert answer in done.stderr
+    assert not (tmp_path / ".venv" / ".made").exists()
