@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,23 @@ class RegionTable:
     def n_regions(self) -> int:
         """Number of regions: the N of every matrix."""
         return len(self.labels)
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the regions have no names but their numbers, as in a matrix file without a header."""
+        return self.atlas == "" and self.names == tuple(str(label) for label in self.labels)
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], atlas: str) -> RegionTable:
+        """Make a table from names alone: labels 1 to n, nothing else known."""
+        n_regions, unknown = len(names), ("",) * len(names)
+        labels, centroids = np.arange(1, n_regions + 1), np.full((n_regions, 3), np.nan)
+        return cls(labels, tuple(names), ("B",) * n_regions, unknown, unknown, centroids, atlas)
+
+    @classmethod
+    def numbered(cls, n_regions: int) -> RegionTable:
+        """Make the table of a matrix whose rows have no names: 1 to n."""
+        return cls.from_names([str(label) for label in range(1, n_regions + 1)], atlas="")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from tractome.datatypes.connectome import Connectome, Measure
 from tractome.datatypes.fields import ScalarMap
-from tractome.datatypes.grid import Grid
 from tractome.datatypes.measures import MAP_UNITS, MEASURES, mean_of_map
 from tractome.datatypes.parcellation import Parcellation
+from tractome.datatypes.prepared_maps import PreparedMaps, prepare_maps
 from tractome.datatypes.tractogram import StreamlineTable, Tractogram
 from tractome.errors import OptionError, TableError
 from tractome.options import ConnectOptions
@@ -27,48 +27,6 @@ _CHUNK = 200_000
 
 
 # --- from streamlines to a row per streamline -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedMaps:
-    """Scalar maps laid out for sampling: maps of one grid side by side, NaN where not defined.
-
-    Make it once with `prepare_maps` and give it to `summarise` for every block.
-    """
-
-    names: tuple[str, ...]
-    units: dict[str, str]
-    stacks: tuple[tuple[Grid, tuple[str, ...], NDArray[np.float32]], ...]
-
-
-def prepare_maps(maps: Sequence[ScalarMap]) -> PreparedMaps:
-    """Lay maps out for sampling.
-
-    Parameters
-    ----------
-    maps : sequence of ScalarMap
-        On any grids; names must be distinct.
-    """
-    names = tuple(map_.name for map_ in maps)
-    if len(set(names)) != len(names):
-        message = f"Each map needs a name of its own; got {', '.join(names)}."
-        raise TableError(message)
-    groups: list[tuple[Grid, list[ScalarMap]]] = []
-    for map_ in maps:
-        for grid, members in groups:
-            if grid.shape == map_.grid.shape and np.array_equal(grid.affine, map_.grid.affine):
-                members.append(map_)
-                break
-        else:
-            groups.append((map_.grid, [map_]))
-    stacks = []
-    for grid, members in groups:
-        volumes = np.empty((*grid.shape, len(members)), np.float32)
-        for index, map_ in enumerate(members):
-            volumes[..., index] = map_.volume(fill=np.nan)
-        volumes[~np.isfinite(volumes)] = np.nan
-        stacks.append((grid, tuple(map_.name for map_ in members), volumes))
-    return PreparedMaps(names, {map_.name: map_.unit for map_ in maps}, tuple(stacks))
 
 
 def summarise(block: Tractogram, maps: Sequence[ScalarMap] | PreparedMaps) -> StreamlineTable:
@@ -95,7 +53,11 @@ def summarise(block: Tractogram, maps: Sequence[ScalarMap] | PreparedMaps) -> St
         means.update(zip(names, found, strict=True))
     ends = np.stack([block.points[block.offsets[:-1]], block.points[block.offsets[1:] - 1]], axis=1)
     return StreamlineTable(
-        ends, lengths, {name: means[name] for name in prepared.names}, block.seed_index, prepared.units
+        ends,
+        lengths.astype(np.float32),
+        {name: means[name] for name in prepared.names},
+        block.seed_index,
+        prepared.units,
     )
 
 
