@@ -17,7 +17,7 @@ SH_BASIS = "mrtrix3"
 """The one real, symmetric, orthonormal SH basis used throughout.
 
 MRtrix3's: index of (l, m) is l(l+1)/2 + m; m < 0: sqrt(2) N P_l^|m| sin(|m| phi), m > 0: sqrt(2) N P_l^m cos(m phi),
-without the Condon-Shortley phase; phi from +x, theta from +z, world axes.
+with the Condon-Shortley phase (-1)^m in P; phi from +x towards +y, theta from +z, world axes.
 """
 
 

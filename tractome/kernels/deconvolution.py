@@ -194,3 +194,17 @@ def deconvolve(signal, design, hessian, constraints, start, penalty, tolerance, 
                 out[voxel, j] = f[j]
             status[voxel] = CONVERGED if converged else NOT_CONVERGED
             n_steps[voxel] = steps
+
+
+@kernel
+def solve_constrained(b, hessian, constraints, start, penalty, tolerance, max_steps):
+    """Solve one problem: (solution (n,) float64, converged); the arguments are those of `deconvolve`."""
+    n, n_constraints = len(b), constraints.shape[0]
+    f = np.empty(n)
+    converged, _ = _solve_voxel(
+        b, hessian, constraints, np.ascontiguousarray(constraints.T), start, penalty, tolerance, max_steps,
+        np.empty((n, n)), np.empty((n, n)), f, np.empty(n_constraints), np.empty(n_constraints),
+        np.empty(n_constraints, dtype=np.bool_), np.empty(n_constraints, dtype=np.int64), np.empty(n_constraints),
+        np.empty(n_constraints),
+    )  # fmt: skip
+    return f, converged
