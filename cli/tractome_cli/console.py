@@ -15,6 +15,8 @@ import typer
 from tractome.errors import TractomeError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress as Bars
 
 Progress = Callable[[int, int], None]
@@ -92,6 +94,10 @@ class Terminal:
 
         return update
 
+    def summary(self, folder: Path, line: str) -> None:
+        """The last line of a command: what was made, and where it is."""
+        typer.echo(f"{folder}: {line}")
+
     def _stop_bars(self) -> None:
         if self._bars is not None:
             self._bars.stop()
@@ -104,8 +110,15 @@ class Terminal:
 
 def _bars(unit: str) -> Bars:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import ProgressColumn, Task
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
     from rich.text import Text
 
     class Rate(ProgressColumn):

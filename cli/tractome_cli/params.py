@@ -12,7 +12,7 @@ import inspect
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Optional, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -38,41 +38,41 @@ PANELS = {
 
 DwiFile = Annotated[Path, typer.Option("--dwi", help="Diffusion scan, 4-D NIfTI.", show_default=False)]
 BvalFile = Annotated[
-    Optional[Path], typer.Option("--bval", help="b-values; by default beside the scan.", show_default=False)
+    Path | None, typer.Option("--bval", help="b-values; by default beside the scan.", show_default=False)
 ]
 BvecFile = Annotated[
-    Optional[Path], typer.Option("--bvec", help="Directions; by default beside the scan.", show_default=False)
+    Path | None, typer.Option("--bvec", help="Directions; by default beside the scan.", show_default=False)
 ]
 MaskFile = Annotated[
-    Optional[Path], typer.Option("--mask", help="Brain mask; by default made from the scan.", show_default=False)
+    Path | None, typer.Option("--mask", help="Brain mask; by default made from the scan.", show_default=False)
 ]
 T1File = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option("--t1", help="T1-weighted image, to bring the atlas to the subject.", show_default=False),
 ]
 LabelsFile = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option("--labels", help="Label image in the subject's space, on any grid.", show_default=False),
 ]
 RegionsFile = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--regions", help="Region table (TSV) of the label image; by default named by number.", show_default=False
     ),
 ]
 TissueFile = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--tissue", help="Five-tissue-type image: streamlines then end in grey matter only.", show_default=False
     ),
 ]
 SeedMaskFile = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option("--seed-mask", help="Start streamlines in this mask (grid of the scan) only.", show_default=False),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for all results.", show_default=False)]
 SubjectLabel = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--subject", help="Label; by default from sub-LABEL in the scan's path, or 01.", show_default=False),
 ]
 SubjectPath = Annotated[
@@ -80,12 +80,16 @@ SubjectPath = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Do it again, over what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--save", help="Also write the result to this JSON file.", show_default=False)
+]
+Threads = Annotated[int, typer.Option("--threads", min=0, help="Threads; 0 for all. Never changes the result.")]
 Whole = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--tractogram", help="Also keep whole streamlines, as trx, tck or trk.", show_default=False),
 ]
 Atlas = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--atlas", help="Which parcellation of the subject; may be left out when there is one.", show_default=False
     ),
@@ -157,8 +161,12 @@ def _common() -> list[inspect.Parameter]:
             Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; twice for details.")],
             0,
         ),
-        _keyword("quiet", Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")], False),
-        _keyword("debug", Annotated[bool, typer.Option("-d", "--debug", help="Show the traceback of an error.")], False),
+        _keyword(
+            "quiet", Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but results and errors.")], False
+        ),
+        _keyword(
+            "debug", Annotated[bool, typer.Option("-d", "--debug", help="Show the traceback of an error.")], False
+        ),
     ]
 
 
@@ -216,8 +224,9 @@ def _build(kind: type, values: dict[str, Any]) -> object:
     chosen: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         value = values[field.name]
-        if typing.get_origin(hints[field.name]) is tuple:
-            value = _items(field.name, value, typing.get_args(hints[field.name])[0])
+        kind_of_item = _item_kind(hints[field.name])
+        if kind_of_item is not None and value is not None:
+            value = _items(field.name, value, kind_of_item)
         chosen[field.name] = value
     try:
         return kind(**chosen)
@@ -229,6 +238,15 @@ def _build(kind: type, values: dict[str, Any]) -> object:
         raise OptionError(message) from error
 
 
+def _item_kind(hint: Any) -> type | None:
+    """Type of the items of a tuple, also of one that may be None; None for anything else."""
+    for each in (hint, *typing.get_args(hint)):
+        if typing.get_origin(each) is tuple:
+            item: type = typing.get_args(each)[0]
+            return item
+    return None
+
+
 def _items(name: str, value: str, kind: type) -> tuple[Any, ...]:
     parts = [part.strip() for part in value.split(",") if part.strip()]
     try:
@@ -236,5 +254,3 @@ def _items(name: str, value: str, kind: type) -> tuple[Any, ...]:
     except ValueError as error:
         message = f"{flag(name)} takes values with commas between them, such as 1000,2000; got {value!r}."
         raise OptionError(message) from error
-
-

@@ -57,7 +57,8 @@ class SubjectFolder:
         return self._file("dwi", f"model-tensor_param-{parameter}_dwimap.nii.gz")
 
     def orientations(self, model: str, tissue: str = "wmfod") -> Path:
-        """The FOD image of a model, or one of its isotropic companions (``gm``, ``csf``)."""
+        """The FOD image of a model (``odf`` of a bootstrapped tensor), or an isotropic companion (``gm``, ``csf``)."""
+        tissue = "odf" if model == "tensor" else tissue
         return self._file("dwi", f"model-{model}_param-{tissue}_dwimap.nii.gz")
 
     @property
@@ -131,7 +132,23 @@ def require_file_name(name: str, what: str) -> str:
     return name
 
 
-def open_subject(path: Path) -> SubjectFolder:
+def require_free_folder(path: Path, mark: str, *, force: bool = False) -> Path:
+    """Make a folder for files that are not a subject's results.
+
+    Raises
+    ------
+    OutputError
+        It holds files, and not the one named `mark` that an earlier run of the same command left, or that is there
+        and `force` is not given.
+    """
+    if path.is_dir() and any(path.iterdir()) and not force:
+        what = f"holds an earlier result ({mark})" if (path / mark).exists() else "is not empty"
+        message = f"{path} {what}. Give another folder, or pass --force to replace its files."
+        raise OutputError(message)
+    return make_folder(path)
+
+
+def find_subject(path: Path) -> SubjectFolder:
     """The folder of a subject that exists.
 
     Parameters
@@ -175,3 +192,24 @@ def make_folder(path: Path) -> Path:
         message = f"The folder {path} is not writable. Give another --out, or mend its permissions."
         raise OutputError(message)
     return path
+
+
+def find_connectome(path: Path) -> Path:
+    """The connectome file of a subject's folder with a single one; any other path as it is.
+
+    Raises
+    ------
+    OutputError
+        The folder holds no result, or several connectomes.
+    """
+    if not path.is_dir():
+        return path
+    subject = find_subject(path)
+    found = sorted((subject.root / "connectivity").glob("*_connectome.npz"))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        message = f"{subject.root} holds no connectome yet. Make one with `tractome connect`, or `tractome run`."
+    else:
+        message = f"{subject.root} holds {len(found)} connectomes. Name one: " + ", ".join(map(str, found))
+    raise OutputError(message)

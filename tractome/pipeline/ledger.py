@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import tractome
-from tractome.errors import OutputError
-from tractome.io.atomic import remove_leftovers, write_json
+from tractome.errors import OutputError, TableError
+from tractome.io.atomic import write_json
 from tractome.io.hashing import sha256_file, sha256_files
-from tractome.pipeline.layout import SubjectFolder, make_folder
+from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.listener import Listener
 from tractome.provenance import StageRecord, machine, peak_memory_mb, reset_peak_memory, stage_key
 
@@ -89,6 +87,25 @@ class Ledger:
     def records(self) -> dict[str, StageRecord]:
         """What is remembered, by name of the step."""
         return read_records(self.subject)
+
+    def finished(self, name: str) -> StageRecord:
+        """The record of a step that must have been done.
+
+        Raises
+        ------
+        TableError
+            It was not, or not to its end.
+        """
+        record = self.records().get(name)
+        stage = name.partition("/")[0]
+        if record is None or record.status != "done":
+            state = "was not run" if record is None else "was not finished"
+            message = (
+                f"{name} {state} in {self.subject.root}. "
+                f"Run `tractome {stage}` first, or `tractome run` for all stages."
+            )
+            raise TableError(message)
+        return record
 
     def do(self, step: Step) -> StageRecord:
         """Do a step unless it is done.
@@ -219,42 +236,3 @@ def code_hash() -> str:
     import hashlib
 
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def working_in(subject: SubjectFolder) -> Iterator[None]:
-    """Make the subject's folder, keep other runs out of it while the block lasts, and clear what a killed run left.
-
-    Raises
-    ------
-    OutputError
-        The folder cannot be made or written, or another process works in it.
-    """
-    make_folder(subject.root)
-    handle = _lock(subject.root)
-    try:
-        remove_leftovers(subject.root)
-        yield
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock the folder itself: no lock file stays behind, and the system unlocks it when the process dies."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        return None
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        message = f"Another tractome is working in {folder}. Wait until it is done, or give another --out."
-        raise OutputError(message) from error
-    except OSError:
-        # Some network file systems have no locks; then the user must take care.
-        os.close(handle)
-        return None
-    return handle

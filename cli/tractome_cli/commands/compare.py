@@ -1,0 +1,36 @@
+"""`tractome compare`: two connectomes, or one and the truth."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tractome.options import CompareOptions
+from tractome_cli.console import show_json, show_table
+from tractome_cli.params import AsJson, Chosen, JsonFile, command
+from tractome_cli.tables import comparison_rows
+
+EXAMPLE = "tractome compare results/sub-01 truth_count.tsv"
+
+First = Annotated[
+    Path, typer.Argument(metavar="A", help="A subject's folder, .npz, labelled .tsv or .csv.", show_default=False)
+]
+Second = Annotated[Path, typer.Argument(metavar="B", help="The same, or the truth.", show_default=False)]
+
+
+@command(CompareOptions)
+def compare(first: First, second: Second, chosen: Chosen, as_json: AsJson = False, save: JsonFile = None) -> None:
+    """Compare two connectomes, region by name."""
+    from tractome.io.atomic import write_json
+    from tractome.io.matrices import read_connectome
+    from tractome.pipeline import find_connectome
+    from tractome.stages.compare import compare as compare_connectomes
+
+    one, other = (read_connectome(find_connectome(path)) for path in (first, second))
+    result = compare_connectomes(one, other, chosen[CompareOptions]).as_dict()
+    if save is not None:
+        write_json(save, result)
+    if as_json:
+        show_json(result)
+    else:
+        show_table(f"{first} compared with {second}", comparison_rows(result))

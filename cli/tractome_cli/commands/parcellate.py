@@ -1,0 +1,28 @@
+"""`tractome parcellate`: which region is where in this subject."""
+
+from tractome.options import ParcellateOptions
+from tractome_cli.params import Chosen, Force, LabelsFile, RegionsFile, SubjectPath, T1File, command
+
+EXAMPLE = "tractome parcellate results/sub-01 --t1 T1w.nii.gz --atlas desikan-killiany-83"
+
+
+@command(ParcellateOptions)
+def parcellate(
+    folder: SubjectPath,
+    chosen: Chosen,
+    t1: T1File = None,
+    labels: LabelsFile = None,
+    regions: RegionsFile = None,
+    force: Force = False,
+) -> None:
+    """Bring an atlas to the subject, or take its own label image."""
+    from tractome.pipeline import LabelSource, old_subject, parcellate_subject
+
+    terminal = chosen.terminal
+    with old_subject(folder, terminal, force=force) as ledger:
+        record = parcellate_subject(ledger, chosen[ParcellateOptions], LabelSource(t1, labels, regions))
+    facts = record.facts
+    terminal.summary(
+        ledger.subject.root,
+        f"{facts['atlas']}: {facts['n_regions']} regions, {len(facts['missing'])} missing in this subject",
+    )

@@ -1,0 +1,115 @@
+"""What the commands show, as rows of text: no printing here, no computing there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Rows = list[tuple[str, str]]
+
+REASONS = {
+    "bad_seed": "bad seed",
+    "too_short": "too short",
+    "too_long": "too long",
+    "ends_in_csf": "ends in CSF",
+    "ends_in_white_matter": "ends in white matter",
+    "left_image": "left the image",
+    "traversed_deep_grey": "went through deep grey",
+    "missed_include": "missed an include region",
+    "hit_exclude": "hit an exclude region",
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for people; a dash where there is none."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def run_rows(summary: Mapping[str, Any]) -> Rows:
+    """The numbers of a run that matter."""
+    facts = summary["facts"]
+    fit, regions, track, connect = (facts[stage] for stage in ("fit", "parcellate", "track", "connect"))
+    rejected = sorted(track["rejected"].items(), key=lambda item: -item[1])
+    n_rejected = sum(track["rejected"].values())
+    rows = [
+        ("scan", f"{fit['gradients']}; {fit['grid']}"),
+        ("brain volume", f"{fit['brain_volume_ml']:,.0f} ml, mask {fit['mask']}"),
+        ("directions from", f"{fit['model']}: {fit['model_reason']}"),
+        ("mean FA in white matter", f"{number(track['mean_fa_white_matter'])} ({track['white_matter']})"),
+        ("atlas", f"{regions['atlas']}: {regions['n_regions']} regions, {len(regions['missing'])} missing"),
+        *_registration(regions),
+        ("streamlines accepted", f"{track['n_accepted']:,} of {track['n_seeds']:,} seeds"),
+        ("streamlines rejected", f"{n_rejected:,}"),
+        *((f"  {REASONS.get(reason, reason)}", f"{count:,}") for reason, count in rejected),
+        ("mean length", f"{track['mean_length_mm']:.1f} mm"),
+        ("edges", f"{connect['n_edges']:,}, density {number(connect['density'])}"),
+        ("unassigned streamlines", f"{connect['n_unassigned']:,} ({connect['unassigned_share']:.1%})"),
+    ]
+    if connect["n_homologous_pairs"] >= 3:
+        rows.append(
+            (
+                "left-right strength r",
+                f"{number(connect['homologous_strength_correlation'])} over {connect['n_homologous_pairs']} pairs",
+            )
+        )
+    return rows
+
+
+def _registration(facts: Mapping[str, Any]) -> Rows:
+    quality = facts.get("registration")
+    return [("registration", str(quality.get("summary", "")))] if isinstance(quality, Mapping) else []
+
+
+def stage_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Time, memory and files of every stage."""
+    rows = []
+    for stage, seconds in summary["seconds"].items():
+        memory = summary["peak_memory_mb"][stage]
+        files = summary["files"][stage]
+        folders = sorted({path.split("/")[0] for path in files})
+        rows.append((stage, f"{seconds:,.1f} s", f"{memory:,.0f} MB", f"{len(files)} in {', '.join(folders)}"))
+    total, most = sum(summary["seconds"].values()), max(summary["peak_memory_mb"].values())
+    return [*rows, ("all", f"{total:,.1f} s", f"{most:,.0f} MB", summary["folder"])]
+
+
+def file_rows(summary: Mapping[str, Any]) -> Rows:
+    """The files that most people look for."""
+    wanted = {
+        "matrices": "_connectome.npz",
+        "tables": "_relmat.tsv",
+        "graph": "/graph/",
+        "streamlines": "_streamlines.trx",
+        "pictures": ".png",
+    }
+    paths = [f"/{path}" for stage in summary["files"].values() for path in stage]
+    rows = []
+    for what, part in wanted.items():
+        found = [path[1:] for path in paths if part in path]
+        if found:
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            rows.append((what, found[0] + more))
+    return [*rows, ("how it was made", "provenance.json")]
+
+
+def comparison_rows(comparison: Mapping[str, Any]) -> Rows:
+    """How far two connectomes agree."""
+    rows = [
+        ("measure", str(comparison["measure"])),
+        ("regions in both", f"{comparison['n_regions']} ({len(comparison['left_out'])} left out)"),
+        ("edges", f"{comparison['n_edges']:,}"),
+        ("edges of the reference", f"{comparison['n_reference_edges']:,}"),
+        ("edges in both", f"{comparison['n_common_edges']:,}"),
+        ("average precision", number(comparison["average_precision"])),
+        ("Pearson r", number(comparison["pearson"])),
+        ("Spearman r", number(comparison["spearman"])),
+        ("Pearson r of log(1 + value)", number(comparison["log_pearson"])),
+    ]
+    for name, error in sorted(comparison["errors"].items()):
+        rows.append(
+            (
+                f"error of {name}",
+                f"mean {error['mean_absolute']:.4g} {error['unit']}, bias {error['bias']:+.4g}, "
+                f"r {number(error['pearson'])} over {error['n_edges']:,} edges",
+            )
+        )
+    return rows

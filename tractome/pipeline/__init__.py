@@ -1,0 +1,37 @@
+"""The whole way, from files to files: stages in order, what is done is not done again."""
+
+from tractome.pipeline.connect import connect_subject, export_subject
+from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
+from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
+from tractome.pipeline.ledger import Ledger
+from tractome.pipeline.listener import Listener
+from tractome.pipeline.parcellate import LabelSource, parcellate_subject
+from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
+from tractome.pipeline.subject import new_subject, old_subject
+from tractome.pipeline.threads import use_threads
+from tractome.pipeline.track import track_subject
+
+__all__ = [
+    "LabelSource",
+    "Ledger",
+    "Listener",
+    "RunOptions",
+    "ScanFiles",
+    "SubjectFiles",
+    "SubjectFolder",
+    "connect_subject",
+    "export_subject",
+    "find_connectome",
+    "find_scan",
+    "find_subject",
+    "fit_subject",
+    "new_subject",
+    "old_subject",
+    "parcellate_subject",
+    "require_free_folder",
+    "run_subject",
+    "subject_label",
+    "summarise_run",
+    "track_subject",
+    "use_threads",
+]

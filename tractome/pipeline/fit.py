@@ -1,0 +1,180 @@
+"""The stage fit, from files to files: tensors, maps and orientations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tractome.datatypes.diffusion import DiffusionImage
+from tractome.datatypes.fields import OrientationField, ScalarMap, TensorField, unpack
+from tractome.errors import GradientError, ImageError
+from tractome.io.images import write_orientation_field, write_packed, write_scalar_map, write_volume
+from tractome.io.subjects import read_diffusion
+from tractome.options import FitOptions, ReadOptions
+from tractome.pipeline.layout import SubjectFolder
+from tractome.pipeline.ledger import Facts, Ledger, Made, Step
+from tractome.provenance import StageRecord, option_values
+
+HIGH_FA = 0.2
+"""FA above which a voxel counts as white matter where nothing better is known."""
+
+
+@dataclass(frozen=True)
+class ScanFiles:
+    """Where a scan is.
+
+    Parameters
+    ----------
+    dwi, bval : Path
+    bvec : Path or None
+        None when `bval` is an MRtrix gradient table, which holds both.
+    mask : Path or None
+        None to make one from the scan.
+    """
+
+    dwi: Path
+    bval: Path
+    bvec: Path | None
+    mask: Path | None = None
+
+
+def find_scan(dwi: Path, bval: Path | None = None, bvec: Path | None = None, mask: Path | None = None) -> ScanFiles:
+    """Name the files of a scan: b-values and directions lie beside it under its own name unless given.
+
+    Raises
+    ------
+    ImageError, GradientError
+        A file is not there.
+    """
+    if not dwi.is_file():
+        message = f"There is no scan {dwi}. Check the path given with --dwi."
+        raise ImageError(message)
+    stem = dwi.name.removesuffix(".gz").removesuffix(".nii")
+    bval = bval if bval is not None else dwi.with_name(f"{stem}.bval")
+    if bvec is None and bval.suffix != ".b":
+        bvec = dwi.with_name(f"{stem}.bvec")
+    for path, flag in ((bval, "--bval"), (bvec, "--bvec")):
+        if path is not None and not path.is_file():
+            message = f"There is no {path}. The scan needs its b-values and directions; name the file with {flag}."
+            raise GradientError(message)
+    if mask is not None and not mask.is_file():
+        message = f"There is no mask {mask}. Check the path given with --mask, or leave it out to have one made."
+        raise ImageError(message)
+    return ScanFiles(dwi, bval, bvec, mask)
+
+
+def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions) -> StageRecord:
+    """Read a scan, fit it, and write mask, mean b0, maps and orientations, unless that is done.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    scan : ScanFiles
+    read : ReadOptions
+    options : FitOptions
+    """
+    subject = ledger.subject
+    inputs = {"dwi": scan.dwi, "bval": scan.bval, "bvec": scan.bvec, "mask": scan.mask}
+    step = Step(
+        name="fit",
+        options=option_values(read, options),
+        inputs={role: path for role, path in inputs.items() if path is not None},
+        may_write=(
+            f"dwi/{subject.name}_desc-brain_mask.*",
+            f"dwi/{subject.name}_desc-b0_dwiref.*",
+            *(f"dwi/{subject.name}_model-{model}_param-*_dwimap.*" for model in ("tensor", "csd", "msmt")),
+            f"figures/{subject.name}_colourfa.png",
+        ),
+        work=lambda made: _fit(ledger, scan, read, options, made),
+    )
+    return ledger.do(step)
+
+
+def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions, made: Made) -> Facts:
+    from tractome.stages.fit import choose_model, fit_tensors, tensor_maps
+    from tractome.stages.mask import make_brain_mask
+
+    listener = ledger.listener
+    mask = scan.mask if scan.mask is not None else make_brain_mask
+    found = read_diffusion(scan.dwi, scan.bval, scan.bvec, mask, read, listener.progress("reading", "volumes"))
+    for notice in found.notices:
+        listener.note(notice)
+    image = found.image
+    choice = choose_model(image.gradients, options)
+    tensors = fit_tensors(image, options, listener.progress("tensors", "voxels"))
+    maps = tensor_maps(tensors)
+    _write_maps(ledger.subject, image, tensors, maps, scan, made)
+    field, explained = _orientations(image, tensors, choice, options, ledger)
+    _write_orientations(ledger.subject, field, choice.model, explained, made)
+    fa = maps["fa"].values
+    return {
+        "gradients": image.gradients.describe(),
+        "grid": image.grid.describe(),
+        "n_voxels": image.n_voxels,
+        "brain_volume_ml": image.n_voxels * image.grid.voxel_volume_mm3 / 1000,
+        "mask": "given" if scan.mask is not None else "made from the mean b0",
+        "model": choice.model,
+        "model_reason": choice.reason,
+        "lmax": field.lmax,
+        "mean_fa_where_high": float(np.nanmean(fa[fa > HIGH_FA])) if (fa > HIGH_FA).any() else float("nan"),
+        "tensor_counts": dict(tensors.counts),
+        "notices": list(found.notices),
+    }
+
+
+def _write_maps(
+    subject: SubjectFolder,
+    image: DiffusionImage,
+    tensors: TensorField,
+    maps: Mapping[str, ScalarMap],
+    scan: ScanFiles,
+    made: Made,
+) -> None:
+    from tractome.io.figures import draw_colour_fa
+    from tractome.stages.fit import principal_directions
+
+    source = {"Sources": [scan.dwi.name]}
+    mask_made = "copied" if scan.mask is not None else "median filter and Otsu threshold of the mean b0"
+    write_volume(
+        made(subject.mask, sidecar=True), image.mask, image.grid, {**source, "Type": "Brain", "Made": mask_made}
+    )
+    b0 = {**source, "Name": "mean b0", "Units": "arbitrary"}
+    write_packed(made(subject.mean_b0, sidecar=True), image.mean_b0, image.mask, image.grid, b0)
+    for name, scalar_map in maps.items():
+        write_scalar_map(made(subject.tensor_map(name), sidecar=True), scalar_map, source)
+    s0 = ScalarMap("s0", "arbitrary", tensors.s0, tensors.mask, tensors.grid)
+    write_scalar_map(made(subject.tensor_map("s0"), sidecar=True), s0, source)
+    directions = principal_directions(tensors).astype(np.float32)
+    facts = {**source, "Name": "principal direction", "Units": "unitless", "Axes": "world, RAS+"}
+    write_packed(made(subject.tensor_map("direction"), sidecar=True), directions, image.mask, image.grid, facts)
+    colour = np.abs(directions) * np.clip(np.nan_to_num(maps["fa"].values), 0, 1)[:, None]
+    facts = {**source, "Name": "colour FA", "Units": "unitless", "Colours": "red left-right, green front-back, blue up"}
+    write_packed(made(subject.tensor_map("colorfa"), sidecar=True), colour, image.mask, image.grid, facts)
+    draw_colour_fa(made(subject.figure("colourfa")), unpack(colour, image.mask), image.grid)
+
+
+def _orientations(
+    image: DiffusionImage, tensors: TensorField, choice: Any, options: FitOptions, ledger: Ledger
+) -> tuple[OrientationField, dict[str, Any]]:
+    """The field that tracking follows, and what explains it."""
+    from tractome.stages.fit import bootstrap_orientations, estimate_response, fit_fods
+
+    if choice.model == "tensor":
+        field = bootstrap_orientations(image, options, ledger.listener.progress("bootstrap", "voxels"))
+        return field, {"Reason": choice.reason}
+    response = estimate_response(image, tensors, options)
+    field = fit_fods(image, response, options, ledger.listener.progress("orientations", "voxels"))
+    return field, {"Reason": choice.reason}
+
+
+def _write_orientations(
+    subject: SubjectFolder, field: OrientationField, model: str, explained: Mapping[str, Any], made: Made
+) -> None:
+    write_orientation_field(made(subject.orientations(model), sidecar=True), field, explained)
+    for tissue, values in field.tissues.items():
+        path = made(subject.orientations(model, tissue), sidecar=True)
+        write_packed(path, values, field.mask, field.grid, {"Method": field.method, "Tissue": tissue})

@@ -1,0 +1,140 @@
+"""The stage parcellate, from files to files: a subject's own labels, or an atlas brought to the subject."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tractome.datatypes.grid import Grid
+from tractome.datatypes.parcellation import RegionTable
+from tractome.errors import AtlasError, ImageError, OptionError
+from tractome.io.images import read_labels, read_mask, read_volume, write_volume
+from tractome.options import ParcellateOptions
+from tractome.pipeline.layout import require_file_name
+from tractome.pipeline.ledger import Facts, Ledger, Made, Step
+from tractome.provenance import StageRecord, option_values
+
+DEFAULT_ATLAS = "desikan-killiany-83"
+OWN_LABELS = "labels"
+"""Name of a parcellation that is the subject's own and was given no other."""
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where a subject's regions come from.
+
+    Parameters
+    ----------
+    t1 : Path or None
+        T1-weighted image in the space of the scan: the atlas comes through it. None for the way through FA.
+    labels : Path or None
+        Label image in the space of the scan, on any grid; then nothing is registered.
+    regions : Path or None
+        Region table of `labels`.
+    """
+
+    t1: Path | None = None
+    labels: Path | None = None
+    regions: Path | None = None
+
+    def require(self) -> None:
+        """Raise unless the files are there and make sense together."""
+        for path, flag in ((self.t1, "--t1"), (self.labels, "--labels"), (self.regions, "--regions")):
+            if path is not None and not path.is_file():
+                message = f"There is no {path}. Check the path given with {flag}."
+                raise (AtlasError if flag == "--regions" else ImageError)(message)
+        if self.regions is not None and self.labels is None:
+            message = "--regions names the regions of a label image; give that image with --labels too."
+            raise OptionError(message)
+
+
+def parcellate_subject(ledger: Ledger, options: ParcellateOptions, source: LabelSource) -> StageRecord:
+    """Write a subject's label image and region table, unless that is done.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    options : ParcellateOptions
+    source : LabelSource
+    """
+    source.require()
+    subject = ledger.subject
+    atlas = options.atlas or (OWN_LABELS if source.labels is not None else DEFAULT_ATLAS)
+    require_file_name(atlas, "The name of an atlas")
+    inputs = {"mask": subject.mask}
+    if source.labels is not None:
+        inputs["labels"] = source.labels
+        if source.regions is not None:
+            inputs["regions"] = source.regions
+    else:
+        ledger.finished("fit")
+        inputs |= _registration_inputs(ledger, source)
+    options = dataclasses.replace(options, atlas=atlas)
+    prefix = f"{subject.name}_seg-{atlas}"
+    step = Step(
+        name=f"parcellate/{atlas}",
+        options=option_values(options) | _atlas_version(atlas, source),
+        inputs=inputs,
+        may_write=(
+            f"dwi/{prefix}_dseg.*",
+            f"connectivity/{prefix}_regions.tsv",
+            f"figures/{prefix}_labels.png",
+        ),
+        work=lambda made: _parcellate(ledger, options, atlas, source, made),
+    )
+    return ledger.do(step)
+
+
+def _parcellate(ledger: Ledger, options: ParcellateOptions, atlas: str, source: LabelSource, made: Made) -> Facts:
+    from tractome.io.atlases import write_region_table
+    from tractome.io.figures import draw_labels
+    from tractome.stages.parcellate import parcellate
+
+    subject = ledger.subject
+    mask, dwi_grid = read_mask(subject.mask)
+    if source.labels is not None:
+        labels, grid, regions = _own_labels(source.labels, source.regions, options.atlas, atlas)
+        facts: dict[str, Any] = {"method": "the subject's own labels"}
+    else:
+        labels, grid, regions, facts = _registered_labels(ledger, options, atlas, source, mask, dwi_grid)
+    parcellation = parcellate(labels, grid, regions, mask, dwi_grid)
+    write_volume(made(subject.labels(atlas), sidecar=True), labels, grid, {"Atlas": atlas, **facts})
+    write_region_table(made(subject.regions(atlas)), regions, parcellation)
+    mean_b0, _ = read_volume(subject.mean_b0)
+    draw_labels(made(subject.figure(f"seg-{atlas}_labels")), mean_b0, dwi_grid, parcellation)
+    if parcellation.missing:
+        ledger.listener.note(
+            f"{len(parcellation.missing)} of {regions.n_regions} regions are missing in this subject: "
+            f"{', '.join(parcellation.missing[:5])}{', ...' if len(parcellation.missing) > 5 else ''}"
+        )
+    if parcellation.unknown_labels:
+        shown = ", ".join(map(str, parcellation.unknown_labels[:10]))
+        ledger.listener.note(f"Labels that the region table does not list are left out: {shown}")
+    return {
+        "atlas": atlas,
+        "n_regions": regions.n_regions,
+        "missing": list(parcellation.missing),
+        "unknown_labels": list(parcellation.unknown_labels),
+        "from_image": regions.from_image,
+        **facts,
+    }
+
+
+def _own_labels(
+    path: Path, table: Path | None, wanted: str | None, name: str
+) -> tuple[NDArray[np.int64], Grid, RegionTable]:
+    """Labels of the subject, with the regions of a table, of a known atlas, or found in the image."""
+    from tractome.io.atlases import read_atlas, read_region_table
+    from tractome.stages.parcellate import regions_from_labels
+
+    labels, grid = read_labels(path)
+    if table is not None:
+        return labels, grid, read_region_table(table, name)
+    if wanted is not None:
+        return labels, grid, read_atlas(wanted).regions
+    return labels, grid, regions_from_labels(labels, grid)

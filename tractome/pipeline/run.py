@@ -1,0 +1,90 @@
+"""The whole way for one subject: stages in order, each only when it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tractome.options import ConnectOptions, ExportOptions, FitOptions, ParcellateOptions, ReadOptions, TrackOptions
+from tractome.pipeline.connect import connect_subject, export_subject
+from tractome.pipeline.fit import ScanFiles, fit_subject
+from tractome.pipeline.layout import SubjectFolder
+from tractome.pipeline.ledger import Ledger
+from tractome.pipeline.parcellate import LabelSource, parcellate_subject
+from tractome.pipeline.threads import use_threads
+from tractome.pipeline.track import track_subject
+from tractome.provenance import StageRecord
+
+
+@dataclass(frozen=True)
+class SubjectFiles:
+    """Everything that one subject brings.
+
+    Parameters
+    ----------
+    scan : ScanFiles
+    regions_from : LabelSource
+        Where its regions come from.
+    tissue, seed_mask : Path or None
+        See `track_subject`.
+    """
+
+    scan: ScanFiles
+    regions_from: LabelSource = field(default_factory=LabelSource)
+    tissue: Path | None = None
+    seed_mask: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of every stage."""
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+    fit: FitOptions = field(default_factory=FitOptions)
+    parcellate: ParcellateOptions = field(default_factory=ParcellateOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
+    connect: ConnectOptions = field(default_factory=ConnectOptions)
+    export: ExportOptions = field(default_factory=ExportOptions)
+    whole: str | None = None
+    """Format in which whole streamlines are kept too."""
+
+
+def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dict[str, StageRecord]:
+    """Do all stages that are not done yet.
+
+    Parcellation comes before tracking: it fails sooner when labels or registration are wrong.
+
+    Returns
+    -------
+    dict of str to StageRecord
+        By stage, in order.
+    """
+    use_threads(options.track.n_threads, ledger.listener)
+    done = {"fit": fit_subject(ledger, files.scan, options.read, options.fit)}
+    done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from)
+    atlas = str(done["parcellate"].facts["atlas"])
+    done["track"] = track_subject(
+        ledger, options.track, tissue=files.tissue, seed_mask=files.seed_mask, whole=options.whole
+    )
+    done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
+    done["export"] = export_subject(ledger, options.export, atlas=atlas)
+    return done
+
+
+def summarise_run(subject: SubjectFolder, done: dict[str, StageRecord]) -> dict[str, Any]:
+    """What a run made, in plain values.
+
+    Returns
+    -------
+    dict
+        ``folder``; ``facts``, ``seconds``, ``peak_memory_mb`` and ``files`` by stage.
+    """
+    return {
+        "folder": str(subject.root),
+        "subject": subject.name,
+        "facts": {stage: record.facts for stage, record in done.items()},
+        "seconds": {stage: record.seconds for stage, record in done.items()},
+        "peak_memory_mb": {stage: record.peak_memory_mb for stage, record in done.items()},
+        "files": {stage: sorted(record.outputs) for stage, record in done.items()},
+    }
