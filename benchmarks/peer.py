@@ -85,14 +85,22 @@ def _places(subject: Path) -> dict[str, Path]:
 def fod(subject: Path, *, lmax: int = 8, threads: int = 2) -> Path:
     """Folder with wmfod.nii.gz, response.txt and white.nii.gz (where 5tt's white matter is above one half)."""
     places = _places(subject)
-    order = ["-lmax", str(lmax)] if lmax else []
     gradients = ["-fslgrad", "{bvec}", "{bval}", "-mask", "{mask}"]
     commands = [
-        ["dwi2response", "tournier", "{dwi}", "{out}/response.txt", *gradients, "-scratch", "{out}"],
-        ["dwi2fod", "csd", "{dwi}", "{out}/response.txt", "{out}/wmfod.nii.gz", *gradients, *order],
         ["mrconvert", "{tissue}", "{out}/white_fraction.nii.gz", "-coord", "3", "2", "-axes", "0,1,2"],
         ["mrthreshold", "{out}/white_fraction.nii.gz", "{out}/white.nii.gz", "-abs", "0.5"],
     ]
+    deconvolve = ["dwi2fod", "csd", "{dwi}", "RESPONSE", "{out}/wmfod.nii.gz", *gradients]
+    if lmax == 8:
+        deconvolve += ["-lmax", "8"]
+        response = ["dwi2response", "tournier", "{dwi}", "{out}/response.txt", *gradients, "-scratch", "{out}"]
+        commands = [response, deconvolve, *commands]
+    else:
+        # The response takes most of the time and does not depend on lmax.
+        places["base"] = fod(subject, threads=threads)
+        deconvolve += ["-lmax", str(lmax)] if lmax else []
+        commands = [deconvolve, *commands]
+    deconvolve[3] = "{out}/response.txt" if lmax == 8 else "{base}/response.txt"
     inputs = [places[key] for key in ("dwi", "bval", "bvec", "mask", "tissue")]
     return _cached(f"fod-{_hash(inputs, commands)}", commands, places, threads)
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from tractome.options import PhantomOptions
 
 ROOT = Path(__file__).parents[1]
 CACHE = Path(__file__).parent / ".cache"
 PROGRAM = Path(sys.executable).parent / "tractome"
 
 PHANTOMS = {
-    "two-shells": ["--seed", "11"],
-    "b1000-30dir": ["--seed", "23", "--shells", "1000", "--directions", "30", "--b0", "4"],
+    "two-shells": PhantomOptions(random_seed=11),
+    "b1000-30dir": PhantomOptions(random_seed=23, shells=(1000.0,), directions=(30,), n_b0=4),
 }
-"""Arguments of `tractome phantom`; the wiring follows from the random seed."""
+"""The wiring follows from the random seed."""
 
 
 def shared_data() -> Path:
@@ -27,16 +27,18 @@ def shared_data() -> Path:
 
 
 def phantom(name: str) -> Path:
-    """Folder of a phantom, made when its arguments or the code of phantoms changed."""
-    digest = hashlib.sha256(json.dumps(PHANTOMS[name]).encode())
-    for path in [*sorted((ROOT / "tractome").glob("phantom*/**/*.py")), ROOT / "tractome" / "options.py"]:
+    """Folder of a phantom, made again when its options or the code of phantoms changed."""
+    from tractome.phantom import make_phantom, write_phantom
+
+    digest = hashlib.sha256(repr(PHANTOMS[name]).encode())
+    for path in sorted((ROOT / "tractome" / "phantom").glob("*.py")):
         digest.update(path.read_bytes())
     folder = CACHE / "phantoms" / f"{name}-{digest.hexdigest()[:12]}"
     if not folder.exists():
         work = folder.with_name(folder.name + ".making")
         shutil.rmtree(work, ignore_errors=True)
         work.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run([PROGRAM, "phantom", work, *PHANTOMS[name]], check=True)
+        write_phantom(work, make_phantom(PHANTOMS[name]))
         os.replace(work, folder)
     return folder
 
