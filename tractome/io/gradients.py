@@ -90,6 +90,7 @@ def read_gradients(
             "one b-value and one direction; check that the files come from the same scan."
         )
         raise GradientError(message)
+    _require_b0(bvals, options.b0_threshold_s_per_mm2)
     bvals, vectors, kept, notices = _normalise(bvals, vectors, what, options.b0_threshold_s_per_mm2)
     gradients = GradientTable(bvals[kept], vectors[kept], options.b0_threshold_s_per_mm2)
     require_enough(gradients)
@@ -115,14 +116,7 @@ def _fsl_to_world(grid: Grid) -> NDArray[np.float64]:
 
 def require_enough(gradients: GradientTable) -> None:
     """Raise GradientError unless there is a b0 and the weighted directions determine a tensor."""
-    if not gradients.is_b0.any():
-        lowest = float(gradients.bvals.min()) if gradients.n_volumes else 0.0
-        message = (
-            f"No volume has a b-value up to {gradients.b0_threshold_s_per_mm2:g} s/mm2; the lowest is {lowest:g}. At "
-            "least one b0 volume is needed. If the volumes of the lowest shell are your b0, raise the b0 threshold "
-            f"to {lowest:g}."
-        )
-        raise GradientError(message)
+    _require_b0(gradients.bvals, gradients.b0_threshold_s_per_mm2)
     directions = gradients.bvecs[~gradients.is_b0]
     n_distinct = count_directions(directions)
     if n_distinct < MIN_DIRECTIONS:
@@ -138,6 +132,16 @@ def require_enough(gradients: GradientTable) -> None:
         message = (
             f"The {n_distinct} distinct directions do not determine a tensor: they lie in one plane or on one cone. "
             "Directions spread over the sphere are needed; check the bvec file."
+        )
+        raise GradientError(message)
+
+
+def _require_b0(bvals: NDArray[np.float64], threshold: float) -> None:
+    if not len(bvals) or bvals.min() > threshold:
+        lowest = float(bvals.min()) if len(bvals) else 0.0
+        message = (
+            f"No volume has a b-value up to {threshold:g} s/mm2; the lowest is {lowest:g}. At least one b0 volume is "
+            f"needed. If the volumes of the lowest shell are your b0, raise the b0 threshold to {lowest:g}."
         )
         raise GradientError(message)
 

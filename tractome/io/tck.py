@@ -16,7 +16,7 @@ from tractome.io.trx import unreadable
 _MAGIC = "mrtrix tracks"
 _DATATYPES = {"Float32LE": "<f4", "Float32BE": ">f4", "Float64LE": "<f8", "Float64BE": ">f8"}
 _COUNT_DIGITS = 10
-_ROWS_AT_ONCE = 1 << 18
+_ROWS_AT_ONCE = 1 << 16
 
 
 def _header(n_streamlines: int) -> bytes:

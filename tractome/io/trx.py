@@ -24,7 +24,7 @@ from tractome.errors import TableError
 EXTRA_KEY = "TRACTOME"
 """Key of the header under which tractome keeps its own facts; other readers pass over it."""
 
-_POINTS_AT_ONCE = 1 << 18
+_POINTS_AT_ONCE = 1 << 16
 
 
 class TrxSink:
