@@ -1,0 +1,294 @@
+"""Done work is not done again, half-done work is, and what is not ours is not touched."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tractome.errors import OptionError, OutputError, TableError
+from tractome.io.atomic import replacing
+from tractome.pipeline.layout import SubjectFolder, find_subject, make_folder, subject_label
+from tractome.pipeline.ledger import Ledger, Step, read_records
+from tractome.pipeline.listener import Listener
+from tractome.pipeline.subject import new_subject
+
+
+class _Heard(Listener):
+    def __init__(self):
+        self.said = []
+
+    def begins(self, stage):
+        self.said.append(f"begins {stage}")
+
+    def skips(self, stage):
+        self.said.append(f"skips {stage}")
+
+    def note(self, message):
+        self.said.append(message)
+
+
+@pytest.fixture
+def scan(tmp_path):
+    path = tmp_path / "raw" / "dwi.nii.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"a scan")
+    return path
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    make_folder(tmp_path / "out" / "sub-01")
+    return Ledger(SubjectFolder(tmp_path / "out" / "sub-01"), _Heard())
+
+
+def _write(path, text):
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def _first(ledger, scan, text="one", **changed):
+    root = ledger.subject.root
+
+    def work(made):
+        _write(made(root / "dwi" / "first.txt"), text)
+        return {"text": text}
+
+    given = {"name": "fit", "options": {"text": text}, "inputs": {"dwi": scan}, "may_write": ("dwi/first*",)}
+    return Step(**given | {"work": work} | changed)
+
+
+def _second(ledger):
+    root = ledger.subject.root
+
+    def work(made):
+        text = (root / "dwi" / "first.txt").read_text()
+        _write(made(root / "second.txt"), text.upper())
+        return {}
+
+    return Step("track", {}, {"first": root / "dwi" / "first.txt"}, ("second*",), work)
+
+
+def _begun(ledger):
+    begun = [line.removeprefix("begins ") for line in ledger.listener.said if line.startswith("begins")]
+    ledger.listener.said.clear()
+    return begun
+
+
+def test_done_work_is_not_done_again(ledger, scan):
+    first = ledger.do(_first(ledger, scan))
+    assert _begun(ledger) == ["fit"]
+    assert ledger.do(_first(ledger, scan)) == first
+    assert ledger.listener.said == ["skips fit"]
+
+
+def test_a_moved_input_is_the_same_input(ledger, scan, tmp_path):
+    ledger.do(_first(ledger, scan))
+    moved = scan.rename(tmp_path / "elsewhere.nii.gz")
+    ledger.do(_first(ledger, moved))
+    assert ledger.listener.said[-1] == "skips fit"
+
+
+@pytest.mark.parametrize("harm", ["option", "input", "missing", "changed", "force"])
+def test_work_is_done_again_when_it_must_be(ledger, scan, harm):
+    ledger.do(_first(ledger, scan))
+    _begun(ledger)
+    output = ledger.subject.root / "dwi" / "first.txt"
+    if harm == "input":
+        scan.write_bytes(b"another scan")
+    elif harm == "missing":
+        output.unlink()
+    elif harm == "changed":
+        output.write_text("half")
+    elif harm == "force":
+        ledger.force = True
+    ledger.do(_first(ledger, scan, "two" if harm == "option" else "one"))
+    assert _begun(ledger) == ["fit"]
+    assert output.read_text() == ("two" if harm == "option" else "one")
+
+
+def test_only_what_depends_is_done_again(ledger, scan):
+    for text, expected in (("one", ["fit", "track"]), ("two", ["fit", "track"]), ("two", [])):
+        ledger.do(_first(ledger, scan, text))
+        ledger.do(_second(ledger))
+        assert _begun(ledger) == expected
+    # Another option that gives the same bytes: what follows need not be done again.
+    ledger.do(_first(ledger, scan, "two", options={"text": "other", "text_is": "two"}))
+    ledger.do(_second(ledger))
+    assert _begun(ledger) == ["fit"]
+
+
+def test_interrupted_work_is_done_again_and_leaves_nothing_half_written(ledger, scan):
+    root = ledger.subject.root
+
+    def interrupted(made):
+        _write(made(root / "dwi" / "first_a.txt"), "whole")
+        with replacing(made(root / "dwi" / "first_b.txt")) as temporary:
+            temporary.write_text("ha")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ledger.do(_first(ledger, scan, work=interrupted))
+    assert read_records(ledger.subject)["fit"].status == "running"
+    assert sorted(path.name for path in (root / "dwi").iterdir()) == ["first_a.txt"]
+    with pytest.raises(TableError, match="fit was not finished"):
+        ledger.finished("fit")
+    ledger.do(_first(ledger, scan))
+    # The file of the interrupted try is ours, and explained by nothing any more.
+    assert sorted(path.name for path in (root / "dwi").iterdir()) == ["first.txt"]
+    assert ledger.finished("fit").outputs.keys() == {"dwi/first.txt"}
+
+
+def test_outputs_of_another_option_do_not_stay_behind(ledger, scan):
+    root = ledger.subject.root
+
+    def other(made):
+        _write(made(root / "dwi" / "first_other.txt"), "x")
+        return {}
+
+    ledger.do(_first(ledger, scan))
+    ledger.do(_first(ledger, scan, "other", work=other))
+    assert sorted(path.name for path in (root / "dwi").iterdir()) == ["first_other.txt"]
+
+
+def test_a_file_that_is_not_ours_is_not_replaced(ledger, scan):
+    strange = ledger.subject.root / "dwi" / "first.txt"
+    strange.parent.mkdir()
+    strange.write_text("precious")
+    with pytest.raises(OutputError, match=r"first\.txt exists and was not made by tractome.*--force"):
+        ledger.do(_first(ledger, scan))
+    assert strange.read_text() == "precious"
+    ledger.force = True
+    ledger.do(_first(ledger, scan))
+    assert strange.read_text() == "one"
+
+
+def test_a_damaged_record_is_a_clear_error(ledger):
+    ledger.subject.provenance.write_text("{not json")
+    with pytest.raises(OutputError, match=r"provenance\.json cannot be read"):
+        ledger.records()
+
+
+def test_facts_and_hashes_are_the_same_in_every_run(tmp_path, scan):
+    contents = []
+    for out in ("a", "b"):
+        ledger = Ledger(SubjectFolder(make_folder(tmp_path / out / "sub-01")), Listener())
+        ledger.do(_first(ledger, scan))
+        record = json.loads(ledger.subject.provenance.read_text())["stages"]["fit"]
+        contents.append({name: record[name] for name in record if name not in ("seconds", "peak_memory_mb")})
+    assert contents[0] == contents[1]
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "label"),
+    [
+        ("dwi.nii.gz", None, "01"),
+        ("/bids/sub-A7/ses-1/dwi/sub-A7_ses-1_dwi.nii.gz", None, "A7"),
+        ("sub-03.nii.gz", None, "03"),
+        ("/bids/sub-A7/dwi.nii.gz", "B2", "B2"),
+        ("dwi.nii.gz", "sub-9", "9"),
+    ],
+)
+def test_subject_label(path, given, label):
+    assert subject_label(Path(path), given) == label
+
+
+@pytest.mark.parametrize("given", ["", "a/b", "..", "a b", "sub-"])
+def test_bad_subject_label(given):
+    with pytest.raises(OptionError, match="--subject"):
+        subject_label(None, given)
+
+
+def test_new_subject_makes_the_folder_and_says_what_it_is(tmp_path, scan):
+    with new_subject(tmp_path / "out", scan, None, Listener()) as ledger:
+        assert ledger.subject.root == tmp_path / "out" / "sub-01"
+    described = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
+    assert described["DatasetType"] == "derivative"
+
+
+def test_new_subject_clears_what_a_killed_run_left(tmp_path, scan):
+    left = tmp_path / "out" / "sub-01" / "dwi" / ".tmp-123-fa.nii.gz"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    with new_subject(tmp_path / "out", scan, None, Listener()):
+        assert not left.exists()
+
+
+def test_two_runs_do_not_work_in_one_folder(tmp_path, scan):
+    code = (
+        "import sys, pathlib\n"
+        "from tractome.pipeline import Listener, new_subject\n"
+        "with new_subject(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), None, Listener()):\n"
+        "    pass\n"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path / "out"), str(scan)]
+    with new_subject(tmp_path / "out", scan, None, Listener()):
+        other = subprocess.run(arguments, capture_output=True, text=True)
+        assert "Another tractome is working" in other.stderr
+    assert subprocess.run(arguments, capture_output=True).returncode == 0
+
+
+def test_two_scans_do_not_share_a_label(tmp_path, scan):
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(b"another person")
+    with new_subject(tmp_path / "out", scan, None, Listener()) as ledger:
+        ledger.do(_first(ledger, scan))
+    with (
+        pytest.raises(OutputError, match="another scan.*--subject"),
+        new_subject(tmp_path / "out", other, None, Listener()),
+    ):
+        pass
+    with new_subject(tmp_path / "out", other, "02", Listener()):
+        pass
+    # The same scan at another place, and an improved scan at the same place, are welcome.
+    copy = tmp_path / "copy.nii.gz"
+    copy.write_bytes(scan.read_bytes())
+    with new_subject(tmp_path / "out", copy, None, Listener()):
+        pass
+    scan.write_bytes(b"the scan, denoised")
+    with new_subject(tmp_path / "out", scan, None, Listener()):
+        pass
+
+
+def test_a_foreign_data_set_is_left_alone(tmp_path, scan):
+    out = tmp_path / "bids"
+    out.mkdir()
+    (out / "dataset_description.json").write_text('{"Name": "raw data", "BIDSVersion": "1.8.0"}')
+    with pytest.raises(OutputError, match="did not make"), new_subject(out, scan, None, Listener()):
+        pass
+
+
+def test_a_file_where_the_folder_should_be(tmp_path, scan):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="is a file"), new_subject(tmp_path / "out", scan, None, Listener()):
+        pass
+    with pytest.raises(OutputError, match="a part of its path is a file"):
+        make_folder(tmp_path / "out" / "deeper")
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written(tmp_path, scan):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    with pytest.raises(OutputError, match=r"cannot be made|not writable"), new_subject(locked, scan, None, Listener()):
+        pass
+
+
+def test_find_subject(tmp_path, scan):
+    with pytest.raises(OutputError, match="There is no folder"):
+        find_subject(tmp_path / "nowhere")
+    with pytest.raises(OutputError, match="holds no result"):
+        find_subject(tmp_path)
+    for label in ("01", "02"):
+        with new_subject(tmp_path / "out", scan, label, Listener()) as ledger:
+            ledger.do(_first(ledger, scan))
+        if label == "01":
+            assert find_subject(tmp_path / "out").name == "sub-01"
+    with pytest.raises(OutputError, match="holds 2 subjects"):
+        find_subject(tmp_path / "out")
+    assert find_subject(tmp_path / "out" / "sub-02").name == "sub-02"
