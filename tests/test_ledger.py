@@ -1,9 +1,11 @@
 """Done work is not done again, half-done work is, and what is not ours is not touched."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -271,12 +273,39 @@ def test_a_file_where_the_folder_should_be(tmp_path, scan):
         make_folder(tmp_path / "out" / "deeper")
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written(tmp_path, scan):
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
-    with pytest.raises(OutputError, match=r"cannot be made|not writable"), new_subject(locked, scan, None, Listener()):
-        pass
+def test_a_folder_that_may_not_be_written():
+    # Root may write anywhere: there the attempt is made as an ordinary user, after everything is imported.
+    code = (
+        "import os, pathlib, sys\n"
+        "from tractome.errors import OutputError\n"
+        "from tractome.pipeline import Listener, new_subject\n"
+        "if os.getuid() == 0:\n"
+        "    os.setuid(65534)\n"
+        "try:\n"
+        "    new_subject(pathlib.Path(sys.argv[1]), pathlib.Path('dwi.nii.gz'), None, Listener()).__enter__()\n"
+        "except OutputError as error:\n"
+        "    print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as parent:
+        os.chmod(parent, 0o755)
+        locked = Path(parent) / "locked"
+        locked.mkdir(mode=0o555)
+        for out, complaint in ((locked, "is not writable"), (locked / "deeper", "cannot be made")):
+            result = subprocess.run([sys.executable, "-c", code, str(out)], capture_output=True, text=True)
+            assert complaint in result.stdout, result.stderr
+
+
+def test_a_full_disk(ledger, scan):
+    def fills(made):
+        with replacing(made(ledger.subject.root / "dwi" / "first.txt")) as temporary:
+            temporary.write_text("ha")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match=r"first\.txt cannot be written: No space left"):
+        ledger.do(_first(ledger, scan, work=fills))
+    assert not list((ledger.subject.root / "dwi").iterdir())
+    ledger.do(_first(ledger, scan))
+    assert ledger.finished("fit").outputs
 
 
 def test_find_subject(tmp_path, scan):
