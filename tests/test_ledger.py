@@ -241,7 +241,7 @@ def test_two_scans_do_not_share_a_label(tmp_path, scan):
     with new_subject(tmp_path / "out", scan, None, Listener()) as ledger:
         ledger.do(_first(ledger, scan))
     with (
-        pytest.raises(OutputError, match="another scan.*--subject"),
+        pytest.raises(OutputError, match=r"another scan.*--subject"),
         new_subject(tmp_path / "out", other, None, Listener()),
     ):
         pass

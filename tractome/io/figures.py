@@ -160,7 +160,7 @@ def draw_connectome(path: Path, connectome: Connectome) -> None:
     from nilearn.plotting import plot_connectome
 
     coordinates, frame = connectome.regions.centroids_mm, "the atlas's centroids"
-    if not np.isfinite(coordinates).all():
+    if connectome.regions.from_image or not np.isfinite(coordinates).all():
         coordinates, frame = connectome.centroids_mm, "this subject's centroids, not in MNI space"
     strength = np.log1p(np.nan_to_num(connectome.matrices["count"]))
     np.fill_diagonal(strength, 0.0)
@@ -168,7 +168,7 @@ def draw_connectome(path: Path, connectome: Connectome) -> None:
     strength, coordinates = strength[np.ix_(known, known)], coordinates[known]
     upper = np.sort(strength[np.triu_indices(len(strength), k=1)])[::-1]
     n_drawn = min(int((upper > 0).sum()), MOST_EDGES)
-    lowest = float(upper[n_drawn - 1]) if n_drawn else 1.0
+    lowest = float(upper[n_drawn - 1]) if n_drawn else None
     figure = Figure(figsize=(13, 4.5))
     hemispheres = [side for side, kept in zip(connectome.regions.hemispheres, known, strict=True) if kept]
     plot_connectome(

@@ -1,0 +1,99 @@
+"""Pictures: the right way round, the same bytes each time, and drawn whatever is missing."""
+
+import numpy as np
+import pytest
+
+from tractome.datatypes.connectome import Connectome, Measure
+from tractome.datatypes.grid import Grid
+from tractome.datatypes.parcellation import Parcellation, RegionTable
+from tractome.io.figures import draw_colour_fa, draw_connectome, draw_labels, draw_matrices, draw_streamlines, to_ras
+
+SHAPE = (6, 7, 8)
+
+
+def _grid(storage):
+    affine = {
+        "RAS": np.diag([2.0, 2.5, 3.0, 1.0]),
+        "LAS": np.diag([-2.0, 2.5, 3.0, 1.0]),
+        "LPS": np.diag([-2.0, -2.5, 3.0, 1.0]),
+        "PIR": np.array([[0, 0, 2.0, 0], [-2.5, 0, 0, 0], [0, -3.0, 0, 0], [0, 0, 0, 1]]),
+    }[storage]
+    return Grid(SHAPE, affine)
+
+
+def _regions(n=4, centroids=None):
+    return RegionTable(
+        labels=np.arange(1, n + 1),
+        names=tuple(f"r{i}" for i in range(n)),
+        hemispheres=("L", "R") * (n // 2),
+        structures=("cortex",) * n,
+        networks=("",) * n,
+        centroids_mm=np.full((n, 3), np.nan) if centroids is None else centroids,
+        atlas="test",
+    )
+
+
+def _connectome(n_edges):
+    count = np.zeros((4, 4))
+    for row, column in [(0, 1), (1, 2), (0, 3)][:n_edges]:
+        count[row, column] = count[column, row] = 10.0 * (row + column)
+    fa = np.where(count > 0, 0.4, np.nan)
+    measures = {"count": Measure("count", "streamlines", "", False), "fa": Measure("fa", "unitless", "", True)}
+    centroids = np.array([[-30.0, 0, 0], [30, 0, 0], [-30, 30, 10], [np.nan] * 3])
+    volumes = np.array([1.0, 1, 1, 0])
+    return Connectome(_regions(), centroids, volumes, {"count": count, "fa": fa}, measures, 100, 3)
+
+
+@pytest.mark.parametrize("storage", ["RAS", "LAS", "LPS", "PIR"])
+def test_to_ras_makes_every_axis_rise_in_the_world(storage):
+    grid = _grid(storage)
+    voxels = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"), axis=-1)
+    turned, sizes = to_ras(grid.to_world(voxels), grid)
+    for axis in range(3):
+        steps = np.diff(turned[..., axis], axis=axis)
+        np.testing.assert_allclose(steps, sizes[axis])
+        others = np.delete(np.arange(3), axis)
+        assert all(np.allclose(np.diff(turned[..., axis], axis=other), 0) for other in others)
+
+
+def test_pictures_do_not_depend_on_the_storage_order(tmp_path):
+    rng = np.random.default_rng(0)
+    colour = rng.random((*SHAPE, 3)).astype(np.float32)
+    draw_colour_fa(tmp_path / "a.png", colour, Grid(SHAPE, np.diag([2.0, 2, 2, 1])))
+    draw_colour_fa(tmp_path / "b.png", colour[::-1], Grid(SHAPE, np.diag([-2.0, 2, 2, 1])))
+    draw_colour_fa(tmp_path / "c.png", colour[::-1], Grid(SHAPE, np.diag([2.0, 2, 2, 1])))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "c.png").read_bytes()
+
+
+def test_labels_are_looked_up_through_the_world(tmp_path):
+    fine = Grid((12, 14, 16), np.diag([1.0, 1.0, 1.0, 1.0]))
+    labels = np.zeros(fine.shape, dtype=np.int64)
+    labels[:6], labels[6:] = 1, 2
+    parcellation = Parcellation.from_labels(labels, fine, _regions())
+    background = np.ones(SHAPE, dtype=np.float32)
+    draw_labels(tmp_path / "a.png", background, Grid(SHAPE, np.diag([2.0, 2, 2, 1])), parcellation)
+    far = np.diag([2.0, 2, 2, 1])
+    far[0, 3] = 100.0
+    draw_labels(tmp_path / "b.png", background, Grid(SHAPE, far), parcellation)
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize("n_edges", [0, 1, 3])
+def test_connectome_pictures_are_drawn_and_are_the_same_each_time(tmp_path, n_edges):
+    for name, draw in (("matrices", draw_matrices), ("glass", draw_connectome)):
+        contents = []
+        for again in range(2):
+            path = tmp_path / f"{name}{again}.png"
+            draw(path, _connectome(n_edges))
+            contents.append(path.read_bytes())
+        assert contents[0] == contents[1]
+        assert contents[0].startswith(b"\x89PNG")
+
+
+def test_streamlines_are_drawn(tmp_path):
+    lines = [np.array([[0.0, 0, 0], [5, 5, 5]], np.float32), np.array([[1.0, 1, 1]], np.float32)]
+    draw_streamlines(tmp_path / "lines.png", lines, np.ones(SHAPE, np.float32), _grid("LAS"))
+    draw_streamlines(tmp_path / "none.png", [], np.ones(SHAPE, np.float32), _grid("LAS"))
+    assert (tmp_path / "lines.png").read_bytes() != (tmp_path / "none.png").read_bytes()
+    assert not list(tmp_path.glob(".tmp*"))
