@@ -22,9 +22,6 @@ PathLike = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
 MaskMaker = Callable[[NDArray[np.float32], Grid], NDArray[np.bool_]]
 
-_VOLUMES_AT_ONCE = 16
-"""Volumes gathered before they go into the packed array: writing one column of it at a time wastes its cache lines."""
-
 
 @dataclass(frozen=True, eq=False)
 class DiffusionRead:
@@ -156,21 +153,17 @@ def _pack(
     column_of = {int(volume): column for column, volume in enumerate(table.kept)}
     signal = np.empty((len(places), len(column_of)), dtype=np.float32)
     filled = np.zeros(len(column_of), dtype=np.bool_)
-    gathered = np.empty((_VOLUMES_AT_ONCE, len(places)), dtype=np.float32)
-    n_replaced = n_gathered = n_written = 0
+    n_replaced = 0
     for index, stored in enumerate(file.stored_volumes()):
-        if index in column_of:
-            values = gathered[n_gathered]
-            values[:] = file.scaled(stored[places])
+        column = column_of.get(index)
+        if column is not None:
+            values = file.scaled(stored[places])
             finite = np.isfinite(values)
             if not finite.all():
                 n_replaced += int(np.count_nonzero(~finite))
                 values[~finite] = 0.0
-            filled[n_written + n_gathered] = values.any()
-            n_gathered += 1
-        if n_gathered == _VOLUMES_AT_ONCE or (n_gathered and index == file.n_volumes - 1):
-            signal[:, n_written : n_written + n_gathered] = gathered[:n_gathered].T
-            n_written, n_gathered = n_written + n_gathered, 0
+            filled[column] = values.any()
+            signal[:, column] = values
         if progress is not None:
             progress(index + 1, file.n_volumes)
     return signal, filled, n_replaced
