@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +29,18 @@ def sample_data() -> Path:
     if not (folder / "dwi.nii.gz").exists():
         pytest.skip("sample_data is not beside the tests")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared_data: Path) -> Any:
+    """Real streamlines, labels and maps, with the matrices that MRtrix3 makes of them."""
+    import golden_assembly
+
+    return golden_assembly.load(shared_data / "assembly_golden")
+
+
+@pytest.fixture(scope="session")
+def mrtrix() -> None:
+    """Skips where MRtrix3 is not installed."""
+    if shutil.which("tck2connectome") is None:
+        pytest.skip("MRtrix3 is not installed; it is a test oracle only")

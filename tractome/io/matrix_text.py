@@ -142,3 +142,22 @@ def require_symmetric(matrix: NDArray[np.float64], path: Path) -> NDArray[np.flo
         raise TableError(message)
     result: NDArray[np.float64] = np.where(absent, np.nan, 0.5 * (values + values.T))
     return result
+
+
+def read_edges(path: str | Path) -> tuple[tuple[str, str], ...]:
+    """Read a list of edges: a header line, then two region names per line with a tab between them."""
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read as a list of edges ({error}). Give a .tsv of two columns of region names."
+        raise TableError(message) from error
+    edges = []
+    for n, line in enumerate(lines[1:], start=2):
+        cells = line.split("\t")
+        if line.strip() and len(cells) < 2:
+            message = f"{path}: line {n} has one column; two region names with a tab between them are needed."
+            raise TableError(message)
+        if line.strip():
+            edges.append((cells[0].strip(), cells[1].strip()))
+    return tuple(edges)
