@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -334,14 +336,29 @@ def test_output_in_a_place_that_is_no_folder(tmp_path: Path) -> None:
         write_volume(tmp_path / "file" / "v.nii.gz", np.ones(SHAPE), GRID)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
-def test_output_in_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def closed_folder() -> Iterator[Path]:
+    """A folder that an ordinary user may not write to; root, who may write anywhere, becomes one meanwhile."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("this system has no user ids")
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
     try:
-        with pytest.raises(OutputError, match="Permission denied"):
-            write_volume(tmp_path / "v.nii.gz", np.ones(SHAPE), GRID)
+        yield folder
     finally:
-        tmp_path.chmod(0o700)
+        os.seteuid(user)
+        folder.chmod(0o755)
+        folder.rmdir()
+
+
+def test_output_in_a_folder_without_permission(closed_folder: Path) -> None:
+    with pytest.raises(OutputError, match=r"v\.nii\.gz cannot be written: Permission denied"):
+        write_volume(closed_folder / "v.nii.gz", np.ones(SHAPE), GRID)
+    with pytest.raises(OutputError, match="Permission denied"):
+        write_json(closed_folder / "deeper" / "f.json", {})
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
