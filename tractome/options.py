@@ -105,9 +105,7 @@ SEED_SOURCES = ("white-matter", "interface")
 class TrackOptions(_Checked):
     """Streamlines."""
 
-    method: str | None = _option(
-        None, "How the next direction is chosen; by default from what was fitted.", choices=DIRECTION_METHODS
-    )
+    method: str = _option("probabilistic", "How the next direction is chosen.", choices=DIRECTION_METHODS)
     n_streamlines: int | None = _option(100_000, "Accepted streamlines to stop at.", low=1)
     n_seeds: int | None = _option(None, "Seeds to try instead of a number of accepted streamlines.", low=1)
     max_seeds_per_streamline: int = _option(
@@ -128,6 +126,12 @@ class TrackOptions(_Checked):
         low=0,
     )
     max_length_mm: float = _option(250.0, "Longer streamlines are rejected.", unit="mm", low=1)
+    backtrack_mm: float = _option(
+        10.0, "With a tissue map, how far a stuck streamline goes back to try again; 0 for never.", unit="mm", low=0
+    )
+    crop_at_interface: bool = _option(
+        True, "With a tissue map, end at the grey-white interface, not at the first point in cortex."
+    )
     seed_source: str = _option("white-matter", "Where streamlines start.", choices=SEED_SOURCES)
     random_seed: int = _option(0, "Seed of all random numbers: same seed, same bytes.", low=0, high=2**63 - 1)
     n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
@@ -211,7 +215,7 @@ class PhantomOptions(_Checked):
     t1_voxel_size_mm: float = _option(1.0, "Voxel size of the T1-like image.", unit="mm", low=0.5, high=10)
     n_cortical: int = _option(68, "Cortical regions (even: half in each hemisphere).", low=4, high=1000)
     n_deep: int = _option(14, "Deep grey regions (even).", low=0, high=40)
-    n_bundles: int = _option(190, "Long bundles.", low=1, high=5000)
+    n_bundles: int = _option(150, "Long bundles.", low=1, high=5000)
     n_u_fibres: int = _option(60, "Short bundles between neighbouring cortical regions.", low=0, high=5000)
     median_fibres: int = _option(500, "Median number of fibres of a long bundle.", low=20, high=10_000)
     shells: tuple[float, ...] = _option((1000.0, 2000.0), "b-values.", unit="s/mm2", low=100)

@@ -1,0 +1,300 @@
+"""Streamlines from an orientation field, as a source of blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tractome.datatypes.fields import OrientationField, ScalarMap
+from tractome.datatypes.grid import Grid, require_same_grid
+from tractome.datatypes.tissue import TissueMap
+from tractome.datatypes.tractogram import RejectReason, Tractogram
+from tractome.errors import OptionError, SpaceError, TrackingError
+from tractome.options import TrackOptions
+
+if TYPE_CHECKING:
+    from tractome.kernels.tracking import Field, Rules, Sphere, Tissue
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+
+SPHERE_FREQUENCY = 12
+"""1,442 directions about 5 degrees apart."""
+
+_LARGEST_BUFFER = 256 * 2**20
+"""Bytes of scratch points that one block may take."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Voxels to start in, on any grid.
+
+    Parameters
+    ----------
+    voxels : (n, 3) int
+        Voxel indices on `grid`; a seed is jittered over the whole of its voxel.
+    grid : Grid
+    """
+
+    voxels: NDArray[np.intp]
+    grid: Grid
+
+
+def find_seeds(
+    field: OrientationField,
+    options: TrackOptions,
+    tissue: TissueMap | None = None,
+    fa: ScalarMap | None = None,
+    seed_mask: NDArray[np.bool_] | None = None,
+) -> Seeds:
+    """Choose the voxels to start in.
+
+    Parameters
+    ----------
+    field : OrientationField
+    options : TrackOptions
+        `seed_source` and `fa_threshold` are used.
+    tissue : TissueMap or None
+        White matter is where its fraction is the largest; the interface is where it touches grey matter.
+    fa : ScalarMap or None
+        Stands in for the tissue map: seeds where FA reaches its threshold.
+    seed_mask : shape of the field's grid, bool, or None
+        Seeds are taken from these voxels only, in place of white matter.
+
+    Returns
+    -------
+    Seeds
+
+    Raises
+    ------
+    TrackingError
+        No voxel to start in.
+    OptionError
+        Interface seeds are asked for without a tissue map.
+    """
+    if seed_mask is not None:
+        if seed_mask.shape != field.grid.shape:
+            message = f"The seed mask has shape {seed_mask.shape}; the FODs have {field.grid.shape}. Use the same grid."
+            raise SpaceError(message)
+        chosen, grid = seed_mask & field.mask, field.grid
+    elif tissue is not None:
+        chosen, grid = _tissue_seeds(tissue, interface=options.seed_source == "interface"), tissue.grid
+    elif options.seed_source == "interface":
+        message = "Seeds at the grey-white interface need a tissue map. Give one, or choose seed_source white-matter."
+        raise OptionError(message)
+    else:
+        chosen, grid = field.mask, field.grid
+        if fa is not None:
+            chosen = chosen & (fa.volume() >= options.fa_threshold)
+    voxels = np.argwhere(chosen)
+    if not len(voxels):
+        message = (
+            "There is no voxel to start streamlines in: the seed mask, the white matter or the voxels with "
+            f"FA >= {options.fa_threshold:g} are empty inside the brain mask. Check the mask, tissue map and FA."
+        )
+        raise TrackingError(message)
+    return Seeds(voxels, grid)
+
+
+def _tissue_seeds(tissue: TissueMap, *, interface: bool) -> NDArray[np.bool_]:
+    """Voxels that are mostly white matter; of those only the ones that touch mostly grey ones, if asked for."""
+    fractions = tissue.fractions
+    white = fractions[..., 2] >= 0.5
+    if not interface:
+        return white
+    from scipy.ndimage import binary_dilation
+
+    grey = fractions[..., 0] + fractions[..., 1] > 0.5
+    touching: NDArray[np.bool_] = white & binary_dilation(grey)
+    return touching
+
+
+def track(
+    field: OrientationField,
+    options: TrackOptions,
+    *,
+    tissue: TissueMap | None = None,
+    fa: ScalarMap | None = None,
+    seed_mask: NDArray[np.bool_] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Tractogram]:
+    """Track streamlines, block by block.
+
+    The streamline of a seed depends on (random_seed, seed index) alone: any number of threads and any block size give
+    the same streamlines in the same order. With a tissue map, anatomical constraints hold (Smith et al. 2012, see
+    `kernels.tracking`); without one a streamline ends where the field, FA or the mask ends.
+
+    Parameters
+    ----------
+    field : OrientationField
+    options : TrackOptions
+    tissue : TissueMap or None
+        On any grid of the same space.
+    fa : ScalarMap or None
+        On the field's grid; used to stop and to seed when there is no tissue map.
+    seed_mask : shape of the field's grid, bool, or None
+    progress : callable (done, wanted), optional
+
+    Yields
+    ------
+    Tractogram
+        In the order of seed indices; the last block ends exactly at the number of streamlines asked for.
+
+    Raises
+    ------
+    TrackingError
+        No voxel to start in, or the number asked for is out of reach; what was found and why the rest was rejected
+        is in the message.
+    """
+    from tractome.kernels._jit import set_threads
+    from tractome.kernels.tracking import track_block
+
+    seeds = find_seeds(field, options, tissue, fa, seed_mask)
+    engine = _Engine.build(field, options, tissue, fa)
+    centres, axes = _seeds_in_field(seeds, field.grid)
+    set_threads(options.n_threads)
+    wanted = options.n_streamlines if options.n_seeds is None else None
+    last_seed = options.n_seeds if wanted is None else wanted * options.max_seeds_per_streamline
+    assert last_seed is not None
+    n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
+    points = np.empty((n_block, engine.rules.max_points, 3), np.float32)
+    n_points, verdicts = np.zeros(n_block, np.int32), np.zeros((n_block, 3), np.int8)
+    n_accepted, first = 0, 0
+    rejected: dict[RejectReason, int] = {}
+    while first < last_seed and (wanted is None or n_accepted < wanted):
+        n_now = min(n_block, last_seed - first)
+        track_block(
+            np.uint64(options.random_seed), first, centres, axes, engine.field, engine.sphere, engine.tissue,
+            engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
+        )  # fmt: skip
+        limit = None if wanted is None else wanted - n_accepted
+        block = _collect(points, n_points[:n_now], verdicts[:n_now], first, limit, field.grid)
+        for reason, number in block.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + number
+        n_accepted += block.n_streamlines
+        first += n_now
+        if progress is not None:
+            progress(*((n_accepted, wanted) if wanted is not None else (first, last_seed)))
+        yield block
+    if n_accepted == 0 or (wanted is not None and n_accepted < wanted):
+        raise TrackingError(_explain_shortfall(n_accepted, wanted, first, rejected))
+
+
+def _explain_shortfall(n_accepted: int, wanted: int | None, n_seeds: int, rejected: dict[RejectReason, int]) -> str:
+    reasons = ", ".join(
+        f"{number:,} {reason.name.lower().replace('_', ' ')}"
+        for reason, number in sorted(rejected.items(), key=lambda item: -item[1])
+    )
+    goal = "" if wanted is None else f" of {wanted:,} wanted"
+    return (
+        f"{n_accepted:,} streamlines{goal} were accepted from {n_seeds:,} seeds; rejected: {reasons or 'none'}. "
+        "Look at the FA and orientation maps, the tissue map and the mask; lower the cutoff, or widen the limits of "
+        "length and angle."
+    )
+
+
+@dataclass(frozen=True)
+class _Engine:
+    """Arguments of the kernel, in its own terms."""
+
+    field: Field
+    sphere: Sphere
+    tissue: Tissue
+    rules: Rules
+
+    @classmethod
+    def build(
+        cls, field: OrientationField, options: TrackOptions, tissue: TissueMap | None, fa: ScalarMap | None
+    ) -> _Engine:
+        from tractome.kernels import tracking
+        from tractome.kernels.directions import cones, geodesic_sphere
+        from tractome.kernels.harmonics import sh_basis
+
+        step_mm = step_size_mm(options, field.grid)
+        angle_deg = max_angle_deg(options, step_mm)
+        directions = geodesic_sphere(SPHERE_FREQUENCY)
+        starts, members = cones(directions, angle_deg)
+        fa_volume = np.zeros((0, 0, 0), np.float32)
+        if tissue is None and fa is not None:
+            require_same_grid(field.grid, fa.grid, "the orientation field", "the FA map")
+            fa_volume = fa.volume()
+        row_of = np.full(field.grid.shape, -1, np.int32)
+        row_of[field.mask] = np.arange(len(field.coefficients), dtype=np.int32)
+        if tissue is None:
+            fractions, from_field = np.zeros((0, 0, 0, 5), np.float32), np.eye(4)[:3]
+        else:
+            fractions, from_field = np.asarray(tissue.fractions), (tissue.grid.inverse @ field.grid.affine)[:3]
+        return cls(
+            tracking.Field(np.asarray(field.coefficients), row_of, fa_volume),
+            tracking.Sphere(
+                sh_basis(directions, field.lmax).astype(np.float32),
+                np.ascontiguousarray(step_mm * directions @ field.grid.inverse[:3, :3].T),
+                starts,
+                members,
+            ),
+            tracking.Tissue(fractions, np.ascontiguousarray(from_field), options.crop_at_interface),
+            tracking.Rules(
+                tracking.METHODS[options.method],
+                options.fod_cutoff,
+                options.fa_threshold,
+                step_mm,
+                min_length_mm(options, field.grid, has_tissue=tissue is not None),
+                int(options.max_length_mm / step_mm) + 1,
+                max(1, round(options.backtrack_mm / step_mm)) if options.backtrack_mm > 0 else 0,
+            ),
+        )
+
+
+def step_size_mm(options: TrackOptions, grid: Grid) -> float:
+    """Step in force: what was asked for, or a quarter of the mean voxel size."""
+    if options.step_size_mm is not None:
+        return options.step_size_mm
+    return 0.25 * float(np.cbrt(grid.voxel_volume_mm3))
+
+
+def max_angle_deg(options: TrackOptions, step_mm: float) -> float:
+    """Largest turn per step in force: what was asked for, or the turn of a circle of `MIN_RADIUS_MM`, 5 to 45 deg."""
+    return options.max_angle_deg if options.max_angle_deg is not None else 10.0
+
+
+def min_length_mm(options: TrackOptions, grid: Grid, *, has_tissue: bool) -> float:
+    """Shortest length in force: what was asked for, or 2 voxels with a tissue map and 5 without one."""
+    if options.min_length_mm is not None:
+        return options.min_length_mm
+    return (2.0 if has_tissue else 5.0) * float(np.cbrt(grid.voxel_volume_mm3))
+
+
+def _seeds_in_field(seeds: Seeds, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Centres of the seed voxels (n, 3), and the axes of one (3, 3, columns), in voxel coordinates of `grid`."""
+    centres = grid.to_voxel(seeds.grid.to_world(seeds.voxels))
+    axes = grid.inverse[:3, :3] @ seeds.grid.affine[:3, :3]
+    return np.ascontiguousarray(centres), np.ascontiguousarray(axes)
+
+
+def _collect(
+    points: NDArray[np.float32],
+    n_points: NDArray[np.int32],
+    verdicts: NDArray[np.int8],
+    first: int,
+    limit: int | None,
+    grid: Grid,
+) -> Tractogram:
+    """The accepted streamlines of a block, in seed order, at most `limit`; seeds after the last one do not count."""
+    from tractome.kernels.tracking import gather
+
+    accepted = np.flatnonzero(n_points > 0)
+    n_seeds = len(n_points)
+    if limit is not None and len(accepted) > limit:
+        accepted = accepted[:limit]
+        n_seeds = int(accepted[-1]) + 1
+    offsets = np.concatenate([[0], np.cumsum(n_points[accepted], dtype=np.int64)])
+    world = gather(points, accepted, offsets, np.asarray(grid.affine))
+    counts = np.bincount(verdicts[:n_seeds, 0])
+    rejected = {RejectReason(code): int(number) for code, number in enumerate(counts) if code and number}
+    return Tractogram(world, offsets, accepted + first, verdicts[accepted, 1:], n_seeds, rejected)
