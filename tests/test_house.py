@@ -118,6 +118,18 @@ def test_documents_name_only_commands_and_options_that_exist(path: Path) -> None
 
 
 @in_checkout
+def test_every_command_has_its_page() -> None:
+    import typer
+
+    from tractome_cli.app import app
+
+    commands = set(typer.main.get_command(app).commands)
+    assert {path.stem for path in (ROOT / "docs" / "commands").glob("*.md")} == commands
+    for name in commands:
+        assert (ROOT / "docs" / "commands" / f"{name}.md").read_text().startswith(f"# tractome {name}\n")
+
+
+@in_checkout
 @pytest.mark.parametrize("path", _documents() if (ROOT / "docs").exists() else [], ids=lambda path: path.name)
 def test_documents_name_only_make_targets_that_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
