@@ -180,12 +180,10 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     rule, name = field.metadata, flag(field.name)
     extra: dict[str, Any] = {}
     default = field.default
-    if typing.get_origin(hint) is tuple:
-        inner = typing.get_args(hint)[0]
-        hint, default = str, ",".join(_plain(value) for value in default)
-        extra["metavar"] = "LIST"
-        if inner is str and rule["choices"]:
-            extra["metavar"] = ",".join(rule["choices"][:2]) + ",..."
+    if _item_kind(hint) is not None:
+        hint = str if default is not None else str | None
+        default = ",".join(_plain(value) for value in default) if default is not None else None
+        extra["metavar"] = ",".join(rule["choices"][:2]) + ",..." if rule["choices"] else "LIST"
     elif rule["choices"]:
         extra["metavar"] = "|".join(rule["choices"])
     text = rule["help"] + _range(rule)
