@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tracemalloc
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -354,3 +356,36 @@ def test_golden_mrtrix_tractogram(shared_data: Path) -> None:
     back = _joined(path, 100)
     assert back.n_streamlines == len(expected) == 1345
     np.testing.assert_array_equal(back.points, expected.get_data())
+
+
+def test_trx_of_other_programs(tmp_path: Path) -> None:
+    """Compressed, half precision, 32-bit offsets, nothing per streamline, and not ours to write to."""
+    whole = _tractogram(40)
+    with zipfile.ZipFile(tmp_path / "s.trx", "w", zipfile.ZIP_DEFLATED) as archive:
+        header = {
+            "DIMENSIONS": [10, 10, 10],
+            "VOXEL_TO_RASMM": np.eye(4).tolist(),
+            "NB_STREAMLINES": 40,
+            "NB_VERTICES": len(whole.points),
+        }
+        archive.writestr("header.json", json.dumps(header))
+        archive.writestr("positions.3.float16", whole.points.astype("<f2").tobytes())
+        archive.writestr("offsets.uint32", whole.offsets.astype("<u4").tobytes())
+        archive.writestr("dpv/fa.float32", np.zeros(len(whole.points), "<f4").tobytes())
+    (tmp_path / "s.trx").chmod(0o400)
+    back = _joined(tmp_path / "s.trx", 9)
+    np.testing.assert_array_equal(back.points, whole.points.astype(np.float16))
+    np.testing.assert_array_equal(back.offsets, whole.offsets)
+    assert (back.seed_index == -1).all()
+
+
+def test_dipy_loads_a_tractogram(tmp_path: Path) -> None:
+    from dipy.io.streamline import load_tractogram
+
+    rng = np.random.default_rng(0)
+    points = GRIDS["oblique"].to_world(rng.uniform(5, 60, (30, 3))).astype(np.float32)
+    whole = Tractogram(points, np.array([0, 10, 30]), np.arange(2), np.zeros((2, 2)))
+    for suffix in (".trx", ".trk"):
+        _write(tmp_path / f"s{suffix}", whole, GRIDS["oblique"])
+        loaded = load_tractogram(str(tmp_path / f"s{suffix}"), "same")
+        np.testing.assert_allclose(loaded.streamlines.get_data(), points, atol=1e-3)

@@ -48,7 +48,9 @@ class TrkSink:
         self, points: NDArray[np.float32], lengths: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]
     ) -> None:
         """Append streamlines: points (p, 3) in RAS+ mm and points of each (n,)."""
-        moved = points.astype(np.float64) @ self._from_world[:3, :3].T + self._from_world[:3, 3]
+        # Axis by axis: a matrix product this thin is twenty times slower, and its sums depend on the BLAS.
+        x, y, z = points.T
+        moved = np.stack([x * row[0] + y * row[1] + z * row[2] + row[3] for row in self._from_world[:3]], axis=1)
         words = np.empty(3 * len(points) + len(lengths), dtype="<i4")
         is_point = np.ones(len(words), dtype=np.bool_)
         counts_at = 3 * (np.cumsum(lengths) - lengths) + np.arange(len(lengths))
