@@ -118,6 +118,15 @@ def test_documents_name_only_commands_and_options_that_exist(path: Path) -> None
 
 
 @in_checkout
+def test_definitions_say_what_the_sidecars_say() -> None:
+    from tractome.datatypes.measures import MEASURES
+
+    text = (ROOT / "docs" / "definitions.md").read_text()
+    for measure in MEASURES.values():
+        assert f"| `{measure.name}` | {measure.unit} | {measure.definition} |" in text
+
+
+@in_checkout
 def test_every_command_has_its_page() -> None:
     import typer
 
