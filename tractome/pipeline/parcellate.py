@@ -78,7 +78,7 @@ def parcellate_subject(ledger: Ledger, options: ParcellateOptions, source: Label
     prefix = f"{subject.name}_seg-{atlas}"
     step = Step(
         name=f"parcellate/{atlas}",
-        options=option_values(options) | _atlas_version(atlas, source),
+        options=option_values(options),
         inputs=inputs,
         may_write=(
             f"dwi/{prefix}_dseg.*",
@@ -98,7 +98,7 @@ def _parcellate(ledger: Ledger, options: ParcellateOptions, atlas: str, source: 
     subject = ledger.subject
     mask, dwi_grid = read_mask(subject.mask)
     if source.labels is not None:
-        labels, grid, regions = _own_labels(source.labels, source.regions, options.atlas, atlas)
+        labels, grid, regions = _own_labels(source.labels, source.regions, atlas)
         facts: dict[str, Any] = {"method": "the subject's own labels"}
     else:
         labels, grid, regions, facts = _registered_labels(ledger, options, atlas, source, mask, dwi_grid)
@@ -125,16 +125,14 @@ def _parcellate(ledger: Ledger, options: ParcellateOptions, atlas: str, source: 
     }
 
 
-def _own_labels(
-    path: Path, table: Path | None, wanted: str | None, name: str
-) -> tuple[NDArray[np.int64], Grid, RegionTable]:
+def _own_labels(path: Path, table: Path | None, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable]:
     """Labels of the subject, with the regions of a table, of a known atlas, or found in the image."""
     from tractome.io.atlases import read_atlas, read_region_table
     from tractome.stages.parcellate import regions_from_labels
 
     labels, grid = read_labels(path)
     if table is not None:
-        return labels, grid, read_region_table(table, name)
-    if wanted is not None:
-        return labels, grid, read_atlas(wanted).regions
+        return labels, grid, read_region_table(table, atlas)
+    if atlas != OWN_LABELS:
+        return labels, grid, read_atlas(atlas).regions
     return labels, grid, regions_from_labels(labels, grid)
