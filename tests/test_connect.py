@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import naive
 import numpy as np
@@ -108,7 +110,7 @@ def test_cutting_into_batches_changes_no_byte(seed, cuts):
     edges = [0, *sorted(cuts), 60]
     parts = [
         summarise(wirings.block([streamlines.streamline(i) for i in range(a, b)]), maps)
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
     pieces = connect(iter(parts), parcellation, options())
     for name, matrix in whole.matrices.items():
@@ -170,8 +172,6 @@ def test_moving_the_subject_moves_nothing():
     turn = np.eye(4)
     turn[:3, :3], turn[:3, 3] = wirings.rotation(rng), rng.uniform(-20, 20, 3)
     grid = Grid(parcellation.grid.shape, turn @ parcellation.grid.affine)
-    from dataclasses import replace
-
     moved = wirings.block(
         [streamlines.streamline(i) @ turn[:3, :3].T + turn[:3, 3] for i in range(streamlines.n_streamlines)]
     )
@@ -187,8 +187,6 @@ def test_streamlines_that_missed_the_map_are_left_out_of_its_mean_only():
     parcellation, maps, streamlines = wirings.subject(2)
     table = summarise(streamlines, maps)
     means = {"fa": np.full(60, np.nan, np.float32)}
-    from dataclasses import replace
-
     made = connect(replace(table, means=means), parcellation, options())
     assert np.isnan(made.matrices["fa"]).all() and made.matrices["count"].sum() > 0
 

@@ -29,16 +29,15 @@ def random_grid(rng, shape=(9, 8, 7), sheared=False):
     return Grid(shape, affine)
 
 
-def region_table(n_regions=len(NAMES), names=NAMES, atlas="test-atlas", labels=None):
-    names = tuple(names[:n_regions]) if n_regions <= len(names) else tuple(f"region {i}" for i in range(n_regions))
+def region_table(n_regions=6):
     return RegionTable(
-        np.arange(10, 10 + n_regions) if labels is None else labels,
-        names,
+        np.arange(10, 10 + n_regions),
+        NAMES[:n_regions],
         tuple("LRB"[i % 3] for i in range(n_regions)),
         ("cortex",) * n_regions,
         ("",) * n_regions,
         np.arange(3.0 * n_regions).reshape(-1, 3),
-        atlas,
+        "test-atlas",
     )
 
 

@@ -99,13 +99,11 @@ class Grid:
 
     def to_world(self, points_vox: NDArray[Any]) -> NDArray[np.float64]:
         """Voxel coordinates (..., 3) to RAS+ mm (..., 3)."""
-        return np.asarray(points_vox, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return _transformed(self.affine, points_vox)
 
     def to_voxel(self, points_mm: NDArray[Any]) -> NDArray[np.float64]:
         """RAS+ mm (..., 3) to voxel coordinates (..., 3)."""
-        points_vox: NDArray[np.float64] = np.asarray(points_mm, dtype=np.float64) @ self.inverse[:3, :3].T
-        points_vox += self.inverse[:3, 3]
-        return points_vox
+        return _transformed(self.inverse, points_mm)
 
     def is_same(self, other: Grid, tolerance_mm: float = 1e-2) -> bool:
         """Whether both grids have the same voxels: same shape, and no corner further apart than `tolerance_mm`."""
@@ -122,6 +120,20 @@ class Grid:
         """One line for messages: shape, voxel size, storage order."""
         sizes = " x ".join(f"{size:.3g}" for size in self.voxel_sizes_mm)
         return f"{' x '.join(map(str, self.shape))} voxels of {sizes} mm, {self.axis_codes}"
+
+
+def _transformed(affine: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
+    """Apply an affine to points (..., 3), each by itself.
+
+    Not a matrix product: BLAS may round a point differently when more of them are given at once, and then results
+    would depend on the size of a block.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    result: NDArray[np.float64] = np.empty(points.shape)
+    for axis in range(3):
+        result[..., axis] = affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2] * z + affine[axis, 3]
+    return result
 
 
 def require_same_grid(first: Grid, second: Grid, first_name: str, second_name: str) -> None:

@@ -98,6 +98,9 @@ def read_matrix_text(path: Path) -> tuple[list[str] | None, NDArray[np.float64]]
                 raise TableError(message)
             rows = [(n, cells[1:]) for n, cells in rows]
     n_rows = len(rows)
+    if n_rows == 0:
+        message = f"{path} has a header but no numbers. A matrix with one row per region is needed."
+        raise TableError(message)
     matrix = np.empty((n_rows, n_rows))
     for index, (n, cells) in enumerate(rows):
         if len(cells) != n_rows or (names is not None and len(names) != n_rows):

@@ -167,7 +167,8 @@ def assign(table: StreamlineTable, parcellation: Parcellation, options: ConnectO
 def _assign(table: StreamlineTable, parcellation: Parcellation, assigner: Assigner) -> NDArray[np.int32]:
     rows = np.empty((table.n_streamlines, 2), np.int32)
     for start in range(0, table.n_streamlines, _CHUNK):
-        ends = parcellation.grid.to_voxel(table.ends_mm[start : start + _CHUNK].reshape(-1, 3))
+        with np.errstate(invalid="ignore"):  # an end at infinity stays without a region
+            ends = parcellation.grid.to_voxel(table.ends_mm[start : start + _CHUNK].reshape(-1, 3))
         rows[start : start + _CHUNK] = assigner(ends).reshape(-1, 2)
     return rows
 
