@@ -114,7 +114,8 @@ class Grid:
     @property
     def _corners(self) -> NDArray[np.float64]:
         unit = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=np.float64)
-        return unit * (np.array(self.shape) - 1)
+        corners: NDArray[np.float64] = unit * (np.array(self.shape) - 1)
+        return corners
 
     def describe(self) -> str:
         """One line for messages: shape, voxel size, storage order."""
