@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels.convolution import deconvolve_all, single_shell_system
+from tractome.kernels.convolution import deconvolve_all, packed_problem, single_shell_system
 from tractome.kernels.deconvolution import solve_constrained
 from tractome.kernels.harmonics import zonal_basis, zonal_derivative
 from tractome.kernels.peaks import largest_peaks
@@ -13,8 +13,10 @@ from tractome.kernels.peaks import largest_peaks
 Floats = NDArray[np.float64]
 
 N_SINGLE_FIBRE = 300
-N_CANDIDATES = 3000
+N_CANDIDATES = 1000
 MAX_ROUNDS = 10
+SETTLED = 1e-3
+"""Change of the response between two rounds, as a share of it, below which it is settled."""
 
 
 def zonal_response(signal: NDArray[np.floating], cosine: NDArray[np.floating], lmax: int) -> Floats:
@@ -44,17 +46,23 @@ def zonal_response(signal: NDArray[np.floating], cosine: NDArray[np.floating], l
     angles = np.linspace(0.0, np.pi / 2, 61)
     constraints = np.concatenate([zonal_derivative(angles[1:-1], lmax), zonal_basis(np.cos(angles), lmax)])
     start = np.linalg.inv(hessian).T
-    solution, _ = solve_constrained(projected, hessian, constraints, np.ascontiguousarray(start), 1.0, 1e-5, 500)
+    solution, _ = solve_constrained(
+        projected, *packed_problem(hessian, constraints), constraints, np.ascontiguousarray(start), 1.0, 1e-5, 500
+    )
     return np.asarray(solution) * level
 
 
 def single_fibre_response(
-    signal: NDArray[np.float32], volumes: NDArray[np.integer], directions: Floats, lmax: int, neighbours: NDArray[np.int64]
-) -> tuple[Floats, NDArray[np.intp]]:  # fmt: skip
+    signal: NDArray[np.float32],
+    volumes: NDArray[np.integer],
+    directions: Floats,
+    lmax: int,
+    neighbours: NDArray[np.int64],
+) -> tuple[Floats, NDArray[np.intp]]:
     """Response of a single fibre population from one shell, in the manner of Tournier et al. 2013.
 
     Deconvolve with a crude sharp response, keep the voxels whose FOD is most like one peak, take the response from
-    them, and again with that response until the same voxels come back.
+    them, and again with that response, among the best voxels and their neighbours, until it settles.
 
     Parameters
     ----------
@@ -94,10 +102,13 @@ def single_fibre_response(
         ranking = np.argsort(-single, kind="stable")
         best = ranking[:n_wanted]
         cosine = np.einsum("vc,kc->kv", directions, axes[best, 0])
-        response = zonal_response(signal[candidates[best]][:, volumes].ravel(), cosine.ravel(), lmax)
+        previous, response = (
+            response,
+            zonal_response(signal[candidates[best]][:, volumes].ravel(), cosine.ravel(), lmax),
+        )
         order = lmax
-        previous, chosen = chosen, np.sort(candidates[best])
-        if np.array_equal(previous, chosen):
+        chosen = np.sort(candidates[best])
+        if len(previous) == len(response) and np.linalg.norm(response - previous) < SETTLED * response[0]:
             break
         near = neighbours[candidates[ranking[:n_kept]]]
         candidates = np.unique(np.concatenate([candidates[ranking[:n_kept]], near[near >= 0]]))
