@@ -104,6 +104,9 @@ def comparison_rows(comparison: Mapping[str, Any]) -> Rows:
         ("Spearman r", number(comparison["spearman"])),
         ("Pearson r of log(1 + value)", number(comparison["log_pearson"])),
     ]
+    if comparison["n_listed_edges"]:
+        share = f"{number(comparison['listed_recall'])} of {comparison['n_listed_edges']:,}"
+        rows.append(("listed edges found", share))
     for name, error in sorted(comparison["errors"].items()):
         rows.append(
             (

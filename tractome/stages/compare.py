@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,13 +55,18 @@ class Comparison:
     average_precision: float
     """Of finding the second's edges when the first's are taken from strongest to weakest; equal values together."""
     errors: dict[str, MeasureError]
+    n_listed_edges: int
+    listed_recall: float
+    """Share of the listed edges, such as known U-fibres, that the first has; NaN without a list."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and dicts, for JSON."""
         return asdict(self)
 
 
-def compare(first: Connectome, second: Connectome, options: CompareOptions) -> Comparison:
+def compare(
+    first: Connectome, second: Connectome, options: CompareOptions, edges: Sequence[tuple[str, str]] = ()
+) -> Comparison:
     """Compare two connectomes, matched by region name.
 
     Parameters
@@ -72,6 +77,8 @@ def compare(first: Connectome, second: Connectome, options: CompareOptions) -> C
         What it is judged by: another connectome, or the truth. Where one of them has numbers for names (a matrix
         without a header), the two must have the same number of regions, and rows are matched in order.
     options : CompareOptions
+    edges : sequence of (region name, region name), optional
+        Edges whose recall is wanted by itself.
 
     Raises
     ------
@@ -109,6 +116,8 @@ def compare(first: Connectome, second: Connectome, options: CompareOptions) -> C
         log_pearson=pearson(np.log1p(np.maximum(a, 0)), np.log1p(np.maximum(b, 0))),
         average_precision=average_precision(a, b > 0),
         errors={other: _error(*pair(other), first, other) for other in first.matrices if other in second.matrices},
+        n_listed_edges=len(edges),
+        listed_recall=edge_recall(first, edges, name),
     )
 
 
@@ -139,25 +148,25 @@ def average_precision(scores: NDArray[np.float64], is_edge: NDArray[np.bool_]) -
     return float((np.diff(hits, prepend=0) / n_true * (hits / taken)).sum())
 
 
-def edge_recall(connectome: Connectome, edges: Iterable[tuple[str, str]], min_count: float = 1.0) -> float:
-    """Share of the given edges on which at least `min_count` streamlines run.
+def edge_recall(connectome: Connectome, edges: Sequence[tuple[str, str]], measure: str = "count") -> float:
+    """Share of the given edges that a connectome has, unitless.
 
     Parameters
     ----------
-    edges : iterable of (region name, region name)
+    connectome : Connectome
+    edges : sequence of (region name, region name)
         Such as the known U-fibres of a phantom. NaN when there are none.
-    min_count : float
-        In streamlines.
+    measure : str
+        An edge is there where this measure is above 0.
     """
     row = {name: index for index, name in enumerate(connectome.regions.names)}
-    pairs = list(edges)
-    unknown = sorted({name for pair in pairs for name in pair if name not in row})
+    unknown = sorted({name for pair in edges for name in pair if name not in row})
     if unknown:
         message = f"These regions are not in the connectome: {', '.join(unknown[:5])}. Give the edges of its own atlas."
         raise TableError(message)
-    if not pairs:
+    if not edges:
         return float("nan")
-    found = [connectome.matrices["count"][row[one], row[other]] >= min_count for one, other in pairs]
+    found = [connectome.matrices[measure][row[one], row[other]] > 0 for one, other in edges]
     return float(np.mean(found))
 
 

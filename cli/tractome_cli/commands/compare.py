@@ -16,18 +16,33 @@ First = Annotated[
     Path, typer.Argument(metavar="A", help="A subject's folder, .npz, labelled .tsv or .csv.", show_default=False)
 ]
 Second = Annotated[Path, typer.Argument(metavar="B", help="The same, or the truth.", show_default=False)]
+Edges = Annotated[
+    Path | None,
+    typer.Option(
+        "--edges", help="List of edges (.tsv of two region names) whose recall is wanted by itself.", show_default=False
+    ),
+]
 
 
 @command(CompareOptions)
-def compare(first: First, second: Second, chosen: Chosen, as_json: AsJson = False, save: JsonFile = None) -> None:
+def compare(
+    first: First,
+    second: Second,
+    chosen: Chosen,
+    edges: Edges = None,
+    as_json: AsJson = False,
+    save: JsonFile = None,
+) -> None:
     """Compare two connectomes, region by name."""
     from tractome.io.atomic import write_json
     from tractome.io.matrices import read_connectome
+    from tractome.io.matrix_text import read_edges
     from tractome.pipeline import find_connectome
     from tractome.stages.compare import compare as compare_connectomes
 
     one, other = (read_connectome(find_connectome(path)) for path in (first, second))
-    result = compare_connectomes(one, other, chosen[CompareOptions]).as_dict()
+    listed = read_edges(edges) if edges else ()
+    result = compare_connectomes(one, other, chosen[CompareOptions], listed).as_dict()
     if save is not None:
         write_json(save, result)
     if as_json:
