@@ -148,7 +148,13 @@ class ParcellateOptions(_Checked):
         "or for a label image the regions found in it.",
     )
     min_correlation: float = _option(
-        0.6, "Lowest accepted correlation of the registered image with the template inside the brain.", low=0, high=1
+        0.5, "Lowest accepted correlation of T1 and warped template over grey and white matter.", low=0, high=1
+    )
+    min_fa_correlation: float = _option(
+        0.5,
+        "Lowest accepted correlation of FA and the template's white matter over grey and white matter.",
+        low=0,
+        high=1,
     )
 
 
@@ -215,7 +221,7 @@ class PhantomOptions(_Checked):
     t1_voxel_size_mm: float = _option(1.0, "Voxel size of the T1-like image.", unit="mm", low=0.5, high=10)
     n_cortical: int = _option(68, "Cortical regions (even: half in each hemisphere).", low=4, high=1000)
     n_deep: int = _option(14, "Deep grey regions (even).", low=0, high=40)
-    n_bundles: int = _option(150, "Long bundles.", low=1, high=5000)
+    n_bundles: int = _option(140, "Long bundles.", low=1, high=5000)
     n_u_fibres: int = _option(60, "Short bundles between neighbouring cortical regions.", low=0, high=5000)
     median_fibres: int = _option(500, "Median number of fibres of a long bundle.", low=20, high=10_000)
     shells: tuple[float, ...] = _option((1000.0, 2000.0), "b-values.", unit="s/mm2", low=100)

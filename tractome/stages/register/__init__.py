@@ -1,0 +1,406 @@
+"""A subject's brain to the template's, and an atlas back to the subject.
+
+The subject's image is fixed and the template moves, so the warp that comes out pulls atlas labels straight onto the
+subject's own grid; nothing is inverted. With a T1: b0 -> T1 rigid (mutual information), T1 -> template affine (mutual
+information) and deformable (local correlation; Avants et al. 2008, doi:10.1016/j.media.2007.06.004). Without: FA ->
+white-matter probability of the template in the same two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tractome.datatypes._checks import frozen
+from tractome.datatypes.grid import Grid
+from tractome.datatypes.template import Template
+from tractome.errors import ImageError
+from tractome.options import ParcellateOptions
+from tractome.stages.register.greedy import run_greedy
+from tractome.stages.register.quality import (
+    RegistrationQuality,
+    correlation,
+    jacobian,
+    mutual_information,
+    require_quality,
+    white_matter_dice,
+)
+from tractome.stages.register.sampling import IDENTITY, pull, resample, transformed, working_grid
+
+__all__ = ["Registration", "RegistrationQuality", "register_fa", "register_t1", "space_mismatch", "warp_labels"]
+
+Progress = Callable[[int, int], None]
+
+_LINEAR_SPACING_MM = 2.0
+_DEFORM_SPACING_MM = 1.5
+_LABEL_SPACING_MM = 1.0
+_MARGIN_MM = 10.0
+_LINEAR = "-V 0 -threads 1 -seed 1 -a -m NMI -n 100x50"
+"""One thread: with more, greedy's affine result changes from run to run. The seed fixes its sampling jitter."""
+_DEFORM = "-V 0 -seed 1 -m NCC 2x2x2 -s 2vox 0.7vox -n 100x60x20"
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The way from each position of a subject to the template.
+
+    Parameters
+    ----------
+    matrix : (4, 4) float64
+        Warped position -> template world, RAS+ mm.
+    warp_mm : (x, y, z, 3) float32
+        To add to a position of the registered image's world, RAS+ mm.
+    warp_grid : Grid
+        Of the warp.
+    label_grid : Grid
+        Grid on which labels are made, in the world of the registered image: the T1's own.
+    to_dwi : (4, 4) float64
+        World of the registered image -> world of the DWI, rigid; the identity without a T1.
+    brain : (x, y, z) bool
+        Brain mask on the grid of the warp.
+    quality : RegistrationQuality
+    space : str
+        Name of the template's space.
+    """
+
+    matrix: NDArray[np.float64]
+    warp_mm: NDArray[np.float32]
+    warp_grid: Grid
+    label_grid: Grid
+    to_dwi: NDArray[np.float64]
+    brain: NDArray[np.bool_]
+    quality: RegistrationQuality
+    space: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", frozen(self.matrix, np.float64))
+        object.__setattr__(self, "warp_mm", frozen(self.warp_mm, np.float32))
+        object.__setattr__(self, "to_dwi", frozen(self.to_dwi, np.float64))
+        object.__setattr__(self, "brain", frozen(self.brain, np.bool_))
+
+
+def register_t1(
+    t1: NDArray[np.float32],
+    t1_grid: Grid,
+    b0: NDArray[np.float32],
+    dwi_grid: Grid,
+    dwi_mask: NDArray[np.bool_],
+    template: Template,
+    options: ParcellateOptions,
+    n_threads: int = 0,
+    progress: Progress | None = None,
+) -> Registration:
+    """Register the template to a T1, and the T1 to the DWI.
+
+    Parameters
+    ----------
+    t1 : (x, y, z) float32
+        Whole head or brain only; the face may be removed.
+    t1_grid : Grid
+    b0 : (x, y, z) float32
+        Mean b0.
+    dwi_grid : Grid
+    dwi_mask : (x, y, z) bool
+        Brain.
+    template : Template
+    options : ParcellateOptions
+    n_threads : int
+        0 for all there are. Never changes the result.
+    progress : callable, optional
+        Called with steps done and steps in all.
+
+    Returns
+    -------
+    Registration
+
+    Raises
+    ------
+    RegistrationError
+        The result fails the limits of `options` and of `quality`.
+    ImageError
+        An image holds no contrast.
+    """
+    report = progress or (lambda done, total: None)
+    t1, b0 = _contrast(t1, "The T1"), _contrast(b0, "The b0")
+    report(0, 4)
+    to_t1, information = _b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid)
+    report(1, 4)
+    to_dwi = np.asarray(np.linalg.inv(to_t1), dtype=np.float64)
+    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, _LINEAR_SPACING_MM, 20.0)
+    image = resample(t1, t1_grid, head)
+    from_dwi = resample(dwi_mask, dwi_grid, head, to_dwi) > 0.5
+    matrix, brain = _affine(image, _dilated(from_dwi, 2), head, template, template.t1)
+    report(2, 4)
+    grid = working_grid(brain, head, _DEFORM_SPACING_MM, _MARGIN_MM)
+    fine = resample(t1, t1_grid, grid)
+    fine_brain = resample(brain, head, grid) > 0.5
+    warp = _deform(fine, fine_brain, grid, template, template.t1, matrix, n_threads)
+    report(3, 4)
+    centre = dwi_grid.to_world(np.argwhere(dwi_mask).mean(axis=0))
+    quality = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
+    quality = RegistrationQuality(
+        **{
+            **quality.as_dict(),
+            "dwi_to_t1_mutual_information": information,
+            "dwi_to_t1_shift_mm": float(np.linalg.norm(transformed(to_t1, centre) - centre)),
+        }
+    )
+    require_quality(
+        quality,
+        options.min_correlation,
+        "the T1 to the template",
+        "Look at the T1: is it of this subject, T1-weighted, and does its header tell left, front and top rightly? "
+        "Without a usable T1, leave it out: FA is registered then.",
+    )
+    report(4, 4)
+    return Registration(matrix, warp, grid, t1_grid, to_dwi, fine_brain, quality, template.space)
+
+
+def register_fa(
+    fa: NDArray[np.float32],
+    grid: Grid,
+    mask: NDArray[np.bool_],
+    template: Template,
+    options: ParcellateOptions,
+    n_threads: int = 0,
+    progress: Progress | None = None,
+) -> Registration:
+    """Register the template to FA when there is no T1.
+
+    Parameters
+    ----------
+    fa : (x, y, z) float32
+        Fractional anisotropy, 0 outside the mask.
+    grid : Grid
+    mask : (x, y, z) bool
+        Brain; parts of the brain may lie outside the image.
+    template : Template
+    options : ParcellateOptions
+    n_threads : int
+        0 for all there are. Never changes the result.
+    progress : callable, optional
+        Called with steps done and steps in all.
+
+    Returns
+    -------
+    Registration
+        Its labels are made on a grid of 1 mm along the world axes.
+
+    Raises
+    ------
+    RegistrationError
+        The result fails the limits of `options` and of `quality`.
+    ImageError
+        The map holds no contrast.
+    """
+    report = progress or (lambda done, total: None)
+    fa = _contrast(fa, "The FA map")
+    report(0, 3)
+    head = working_grid(mask, grid, _LINEAR_SPACING_MM, 20.0)
+    image, inside = resample(fa, grid, head), resample(mask, grid, head) > 0.5
+    matrix, _ = _affine(image, inside, head, template, template.white)
+    report(1, 3)
+    working = working_grid(mask, grid, _DEFORM_SPACING_MM, _MARGIN_MM)
+    fine, brain = resample(fa, grid, working), resample(mask, grid, working) > 0.5
+    warp = _deform(fine, brain, working, template, template.white, matrix, n_threads)
+    report(2, 3)
+    quality = _quality(fine, brain, working, template, template.white, matrix, warp)
+    require_quality(
+        quality,
+        options.min_fa_correlation,
+        "FA to the template",
+        "Look at the FA map and the mask: are the b-vectors right, is the brain whole and upright in its header? "
+        "A T1 of the subject, where there is one, registers more reliably.",
+    )
+    report(3, 3)
+    labels = working_grid(mask, grid, _LABEL_SPACING_MM, 4.0)
+    return Registration(matrix, warp, working, labels, IDENTITY, brain, quality, template.space)
+
+
+def warp_labels(registration: Registration, labels: NDArray[np.int64], grid: Grid) -> tuple[NDArray[np.int64], Grid]:
+    """Atlas labels in the subject, nearest label each.
+
+    Parameters
+    ----------
+    registration : Registration
+    labels : (x, y, z) int64
+        In the template's space.
+    grid : Grid
+        Of the labels.
+
+    Returns
+    -------
+    labels : (x, y, z) int64
+        On the registered image's own grid.
+    grid : Grid
+        That grid, moved into the world of the DWI: the labels are not resampled for it.
+    """
+    warped = pull(
+        labels.astype(np.int32),
+        grid,
+        registration.label_grid,
+        registration.matrix,
+        registration.warp_mm,
+        registration.warp_grid,
+        order=0,
+    )
+    moved = Grid(registration.label_grid.shape, registration.to_dwi @ registration.label_grid.affine)
+    return warped.astype(np.int64), moved
+
+
+def space_mismatch(atlas_space: str, template_space: str) -> str:
+    """One sentence when an atlas was made in another standard space than the template's, else an empty string."""
+    if atlas_space == template_space:
+        return ""
+    return (
+        f"The atlas is in {atlas_space}, the template in {template_space}: both are MNI152, "
+        "and differ by a few millimetres at most."
+    )
+
+
+def _contrast(volume: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """The volume without NaN; refuses one that holds nothing."""
+    clean = np.nan_to_num(np.asarray(volume, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    if clean.min() == clean.max():
+        message = f"{what} holds one value only, {float(clean.flat[0]):g}; it cannot be registered. Check the file."
+        raise ImageError(message)
+    return clean
+
+
+def _dilated(mask: NDArray[np.bool_], n_voxels: int) -> NDArray[np.bool_]:
+    from scipy import ndimage
+
+    return np.asarray(ndimage.binary_dilation(mask, iterations=n_voxels))
+
+
+def _b0_to_t1(
+    b0: NDArray[np.float32], mask: NDArray[np.bool_], dwi_grid: Grid, t1: NDArray[np.float32], t1_grid: Grid
+) -> tuple[NDArray[np.float64], float]:
+    """Rigid, DWI world -> T1 world, and the mutual information in the mask.
+
+    Compared only within the DWI mask, with the b0 unmasked: a masked b0 pulled the mask's edge to the skull. Started
+    from the headers and from matched centres; the one with more mutual information is kept.
+    """
+    grid = working_grid(mask, dwi_grid, _LINEAR_SPACING_MM, _MARGIN_MM)
+    fixed, inside = resample(b0, dwi_grid, grid), resample(mask, dwi_grid, grid) > 0.5
+    whole = working_grid(np.ones((2, 2, 2), dtype=np.bool_), _outline(t1_grid), _LINEAR_SPACING_MM, 0.0)
+    moving = resample(t1, t1_grid, whole)
+    starts = [IDENTITY, IDENTITY.copy()]
+    starts[1][:3, 3] = _head_centre(moving, whole) - grid.to_world(np.argwhere(inside).mean(axis=0))
+    images = {"b0": (fixed, grid), "inside": (inside, grid)}
+    for number, start in enumerate(starts):
+        shifted = Grid(whole.shape, np.linalg.inv(start) @ whole.affine)
+        images[f"t1_{number}"] = (moving, shifted)
+    found = run_greedy(
+        [f"{_LINEAR} -dof 6 -ia-identity -i b0 t1_{k} -gm inside -o rigid_{k}" for k in range(len(starts))],
+        images,
+        [f"rigid_{k}" for k in range(len(starts))],
+    )
+    matrices = [start @ found[f"rigid_{k}"] for k, start in enumerate(starts)]
+    scored = [(mutual_information(fixed, resample(moving, whole, grid, matrix), inside), matrix) for matrix in matrices]
+    information, matrix = max(scored, key=lambda pair: pair[0])
+    return matrix, information
+
+
+def _head_centre(t1: NDArray[np.float32], grid: Grid) -> NDArray[np.float64]:
+    """Rough centre of the brain in a T1 of the head, world mm: the neck is left out."""
+    world = grid.to_world(np.argwhere(t1 > 0.5 * t1[t1 > t1.mean()].mean()))
+    top = np.percentile(world[:, 2], 99.9)
+    return np.asarray(world[world[:, 2] > top - 150.0].mean(axis=0))
+
+
+def _outline(grid: Grid) -> Grid:
+    """A grid of 2 x 2 x 2 voxels whose centres are the corners of another."""
+    affine = grid.affine.copy()
+    affine[:3, :3] *= np.maximum(np.array(grid.shape) - 1, 1)
+    return Grid((2, 2, 2), affine)
+
+
+def _affine(
+    image: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    grid: Grid,
+    template: Template,
+    contrast: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Affine, subject world -> template world, and the brain mask refined by the template's.
+
+    In two rounds: the first within the mask that was given, the second within what the template, as it lies then,
+    leaves of it.
+    """
+    average = working_grid(template.t1 > 0, template.grid, _LINEAR_SPACING_MM, _MARGIN_MM)
+    moving = resample(contrast, template.grid, average)
+    first = run_greedy(
+        [f"{_LINEAR} -dof 12 -ia-image-centers -i fixed moving -o affine"],
+        {"fixed": (image * mask, grid), "moving": (moving, average)},
+        ["affine"],
+    )["affine"]
+    brain = _refined(mask, grid, template, first)
+    nearby = resample(contrast, template.grid, grid, first)
+    second = run_greedy(
+        [f"{_LINEAR} -dof 12 -ia-identity -i fixed moving -o affine"],
+        {"fixed": (image * brain, grid), "moving": (nearby, grid)},
+        ["affine"],
+    )["affine"]
+    matrix = first @ second
+    return matrix, _refined(mask, grid, template, matrix)
+
+
+def _refined(mask: NDArray[np.bool_], grid: Grid, template: Template, matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where both the given mask, dilated, and the template's brain, dilated by less, are."""
+    average = resample(template.t1 > 0, template.grid, grid, matrix) > 0.5
+    both = _dilated(average, 1) & _dilated(mask, 2)
+    return both if both.any() else mask
+
+
+def _deform(
+    image: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    grid: Grid,
+    template: Template,
+    contrast: NDArray[np.float32],
+    matrix: NDArray[np.float64],
+    n_threads: int,
+) -> NDArray[np.float32]:
+    """Warp on `grid`, (x, y, z, 3) float32 mm, to apply before `matrix`."""
+    nearby = resample(contrast, template.grid, grid, matrix)
+    threads = f"-threads {n_threads} " if n_threads > 0 else ""
+    found = run_greedy(
+        [f"{threads}{_DEFORM} -i fixed moving -gm brain -o warp"],
+        {"fixed": (image * brain, grid), "moving": (nearby, grid), "brain": (brain, grid)},
+        ["warp"],
+    )
+    return found["warp"]
+
+
+def _quality(
+    image: NDArray[np.float32],
+    brain: NDArray[np.bool_],
+    grid: Grid,
+    template: Template,
+    contrast: NDArray[np.float32],
+    matrix: NDArray[np.float64],
+    warp: NDArray[np.float32],
+) -> RegistrationQuality:
+    """Judge on the grid of the warp; parts that the subject's mask lacks do not count."""
+    # The warp moves a position first, the matrix takes it to the template.
+    warped, grey, white = (
+        pull(volume, template.grid, grid, matrix, warp, grid, order=1)
+        for volume in (contrast, template.grey, template.white)
+    )
+    grey, white = grey * brain, white * brain
+    tissue = (grey + white) > 0.5
+    change = jacobian(warp, float(grid.voxel_sizes_mm[0]))[brain]
+    low, high = np.percentile(change, (1, 99))
+    return RegistrationQuality(
+        correlation=correlation(image, warped, tissue),
+        white_matter_dice=white_matter_dice(image, white, grey),
+        jacobian_low=float(low),
+        jacobian_high=float(high),
+        folded_fraction=float((change <= 0).mean()),
+        scale=float(np.linalg.det(matrix[:3, :3])),
+        brain_volume_mm3=float(brain.sum() * grid.voxel_volume_mm3),
+    )
