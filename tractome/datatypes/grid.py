@@ -123,18 +123,25 @@ class Grid:
         return f"{' x '.join(map(str, self.shape))} voxels of {sizes} mm, {self.axis_codes}"
 
 
+_CHUNK = 8192
+"""Points transformed at once: they stay in the processor's cache."""
+
+
 def _transformed(affine: NDArray[np.float64], points: NDArray[Any]) -> NDArray[np.float64]:
     """Apply an affine to points (..., 3), each by itself.
 
     Not a matrix product: BLAS may round a point differently when more of them are given at once, and then results
     would depend on the size of a block.
     """
-    points = np.asarray(points, dtype=np.float64)
-    x, y, z = points[..., 0], points[..., 1], points[..., 2]
-    result: NDArray[np.float64] = np.empty(points.shape)
-    for axis in range(3):
-        result[..., axis] = affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2] * z + affine[axis, 3]
-    return result
+    points = np.asarray(points)
+    flat = points.reshape(-1, 3)
+    result: NDArray[np.float64] = np.empty(flat.shape)
+    for start in range(0, len(flat), _CHUNK):
+        x, y, z = np.ascontiguousarray(flat[start : start + _CHUNK].T, dtype=np.float64)
+        for axis in range(3):
+            row = affine[axis]
+            result[start : start + _CHUNK, axis] = row[0] * x + row[1] * y + row[2] * z + row[3]
+    return result.reshape(points.shape)
 
 
 def require_same_grid(first: Grid, second: Grid, first_name: str, second_name: str) -> None:
