@@ -108,6 +108,8 @@ def _connect(subject: SubjectFolder, options: ConnectOptions, atlas: str, from_i
     table = read_streamline_table(subject.streamline_table)
     features = regional_means(parcellation, list(read_maps(subject).values()))
     connectome = connect(table, parcellation, options, features)
+    sources = {f"{role}_sha256": made.inputs[role] for role in ("streamlines", "labels", "regions")}
+    connectome = dataclasses.replace(connectome, metadata={**connectome.metadata, **sources})
     write_connectome(made(subject.connectome(atlas)), connectome)
     draw_matrices(made(subject.figure(f"seg-{atlas}_matrices")), connectome)
     draw_connectome(made(subject.figure(f"seg-{atlas}_connectome")), connectome)
@@ -187,14 +189,13 @@ IN_CONNECTIVITY = ("npz", "tsv")
 
 def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Made) -> Facts:
     from tractome.io.exporters import Export, export_connectome
-    from tractome.io.hashing import sha256_file
     from tractome.io.matrices import read_connectome
     from tractome.stages.export import to_graph
 
     source = subject.connectome(atlas)
     connectome = read_connectome(source)
     graph = to_graph(connectome, options)
-    sidecar = {"Sources": [source.name], "SourceSHA256": sha256_file(source), "GeneratedBy": f"tractome {__version__}"}
+    sidecar = {"Sources": [source.name], "SourceSHA256": made.inputs["connectome"], "GeneratedBy": f"tractome {__version__}"}
     prefix = source.name.removesuffix("_connectome.npz")
     for folder, chosen in (
         # The .npz is what connect wrote: it is there already.

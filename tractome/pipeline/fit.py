@@ -168,7 +168,14 @@ def _orientations(
         return field, {"Reason": choice.reason}
     response = estimate_response(image, tensors, options)
     field = fit_fods(image, response, options, ledger.listener.progress("orientations", "voxels"))
-    return field, {"Reason": choice.reason}
+    explained = {
+        "Reason": choice.reason,
+        "Shells": list(response.choice.shells_s_per_mm2),
+        "ResponseFunction": {name: zonal.tolist() for name, zonal in response.zonal.items()},
+        "ResponseBValues": response.bvals.tolist(),
+        "ResponseVoxels": dict(response.n_voxels),
+    }
+    return field, explained
 
 
 def _write_orientations(

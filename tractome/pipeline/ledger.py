@@ -23,9 +23,16 @@ Facts = dict[str, Any]
 
 
 class Made:
-    """Collects the paths that a stage writes, in order."""
+    """Collects the paths that a stage writes, in order.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    inputs : mapping of str to str
+        SHA-256 of each input of the stage, by role: for what the stage writes about where its numbers come from.
+    """
+
+    def __init__(self, inputs: Mapping[str, str]) -> None:
+        self.inputs = dict(inputs)
         self.paths: list[Path] = []
 
     def __call__(self, path: Path, *, sidecar: bool = False) -> Path:
@@ -83,6 +90,8 @@ class Ledger:
     subject: SubjectFolder
     listener: Listener = field(default_factory=Listener)
     force: bool = False
+    n_done: int = field(default=0, init=False)
+    """Steps that were done by this ledger, and not before."""
 
     def records(self) -> dict[str, StageRecord]:
         """What is remembered, by name of the step."""
@@ -138,7 +147,7 @@ class Ledger:
         self.listener.begins(step.name)
         reset_peak_memory()
         start = time.perf_counter()
-        made = Made()
+        made = Made(inputs)
         facts = step.work(made)
         outputs = self._outputs(made)
         for relative in self._matching(step.may_write):
@@ -159,6 +168,7 @@ class Ledger:
             circumstances=machine(),
         )
         self._save(step.name, finished)
+        self.n_done += 1
         self.listener.ends(step.name, finished.seconds)
         return finished
 

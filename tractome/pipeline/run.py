@@ -69,6 +69,8 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     )
     done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
     done["export"] = export_subject(ledger, options.export, atlas=atlas)
+    if ledger.n_done == 0:
+        ledger.listener.note("Everything was done before with these inputs and options; nothing was changed.")
     return done
 
 
