@@ -10,9 +10,14 @@ See Tournier et al. 2007 (CSD), Jeurissen et al. 2014 (several tissues), Li, Sun
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from tractome.kernels._jit import kernel, parallel_kernel, prange
+
+Array = NDArray[Any]
 
 CONVERGED = 0
 NOT_CONVERGED = 1
@@ -23,7 +28,7 @@ VOXELS_PER_TASK = 64
 
 
 @kernel
-def _add_constraints(matrix, products, flips, weights, n_flips):
+def _add_constraints(matrix: Array, products: Array, flips: Array, weights: Array, n_flips: int) -> None:
     """Add ``weights[k] * products[flips[k]]`` to the packed triangle: one long loop, four constraints at a time."""
     k = 0
     while k + 4 <= n_flips:
@@ -40,7 +45,7 @@ def _add_constraints(matrix, products, flips, weights, n_flips):
 
 
 @kernel
-def _unpack(matrix, n, factor):
+def _unpack(matrix: Array, n: int, factor: Array) -> None:
     """Spread the packed upper triangle over a square padded with the unit matrix to a multiple of 8."""
     position = 0
     for i in range(factor.shape[0]):
@@ -56,7 +61,7 @@ def _unpack(matrix, n, factor):
 
 
 @kernel
-def _solve_spd(factor, x):
+def _solve_spd(factor: Array, x: Array) -> bool:
     """Solve ``factor x = x`` in place by Cholesky; False when not positive definite.
 
     Upper triangle, rows in blocks of 8, and finished rows are subtracted 8 at a time: the loops stay long and start at
@@ -97,7 +102,7 @@ def _solve_spd(factor, x):
 
 
 @kernel
-def _times(transposed, x, out):
+def _times(transposed: Array, x: Array, out: Array) -> None:
     """``out = transposed' x`` by rows of `transposed`."""
     out[:] = 0.0
     for j in range(len(x)):
@@ -109,9 +114,24 @@ def _times(transposed, x, out):
 
 @kernel
 def _solve_voxel(
-    b, hessian, products, rows, columns, start, penalty, tolerance, max_steps,
-    matrix, factor, f, amplitude, multiplier, state, flips, weights,
-):  # fmt: skip
+    b: Array,
+    hessian: Array,
+    products: Array,
+    rows: Array,
+    columns: Array,
+    start: Array,
+    penalty: float,
+    tolerance: float,
+    max_steps: int,
+    matrix: Array,
+    factor: Array,
+    f: Array,
+    amplitude: Array,
+    multiplier: Array,
+    state: Array,
+    flips: Array,
+    weights: Array,
+) -> tuple[bool, int]:
     """One voxel: returns (converged, Newton steps); leaves the solution in ``f[:n]`` and ``C f`` in `amplitude`."""
     n, n_constraints = len(b), rows.shape[0]
     # First guess of the active set: the sign of a low-order unconstrained fit.
@@ -162,8 +182,19 @@ def _solve_voxel(
 
 @parallel_kernel
 def deconvolve(
-    signal, design, hessian, products, constraints, start, penalty, tolerance, max_steps, out, status, n_steps
-):
+    signal: Array,
+    design: Array,
+    hessian: Array,
+    products: Array,
+    constraints: Array,
+    start: Array,
+    penalty: float,
+    tolerance: float,
+    max_steps: int,
+    out: Array,
+    status: Array,
+    n_steps: Array,
+) -> None:
     """Solve every voxel of a block.
 
     Parameters
@@ -224,7 +255,16 @@ def deconvolve(
 
 
 @kernel
-def solve_constrained(b, hessian, products, constraints, start, penalty, tolerance, max_steps):
+def solve_constrained(
+    b: Array,
+    hessian: Array,
+    products: Array,
+    constraints: Array,
+    start: Array,
+    penalty: float,
+    tolerance: float,
+    max_steps: int,
+) -> tuple[Array, bool]:
     """Solve one problem: (solution (n,) float64, converged); the arguments are those of `deconvolve`."""
     n, n_constraints = len(b), constraints.shape[0]
     padded = (n + 7) // 8 * 8

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tractome.kernels._jit import parallel_kernel, prange
 from tractome.kernels.harmonics import sh_basis, spread_directions
+
+Array = NDArray[Any]
 
 N_SEARCH_DIRECTIONS = 724
 N_NEIGHBOURS = 12
@@ -40,7 +43,15 @@ def _search_tables(n_directions: int) -> tuple[NDArray[np.float64], NDArray[np.i
 
 
 @parallel_kernel
-def _largest_peaks(coefficients, columns, directions, neighbours, fits, out_directions, out_amplitudes):
+def _largest_peaks(
+    coefficients: Array,
+    columns: Array,
+    directions: Array,
+    neighbours: Array,
+    fits: Array,
+    out_directions: Array,
+    out_amplitudes: Array,
+) -> None:
     """Fill the peaks of each voxel, largest first; see `largest_peaks`."""
     n_voxels, n = coefficients.shape
     n_directions, n_peaks = len(directions), out_amplitudes.shape[1]
@@ -118,7 +129,6 @@ def largest_peaks(
     amplitudes = np.empty((n_voxels, n_peaks))
     for first in range(0, n_voxels, VOXELS_PER_CALL):
         block = slice(first, first + VOXELS_PER_CALL)
-        _largest_peaks(
-            np.ascontiguousarray(coefficients[block]), columns, table, neighbours, fits, directions[block], amplitudes[block]
-        )  # fmt: skip
+        part = np.ascontiguousarray(coefficients[block])
+        _largest_peaks(part, columns, table, neighbours, fits, directions[block], amplitudes[block])
     return directions, amplitudes

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 N_SINGLE_FIBRE = 300
 N_CANDIDATES = 1000
 MAX_ROUNDS = 10
-SETTLED = 1e-3
+SETTLED = 5e-4
 """Change of the response between two rounds, as a share of it, below which it is settled."""
 
 

@@ -7,10 +7,14 @@ prediction is the iteratively reweighted fit (Veraart et al. 2013).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tractome.kernels._jit import kernel, parallel_kernel, prange
+
+Array = NDArray[Any]
 
 FITTED = 0
 NOT_DETERMINED = 1
@@ -46,7 +50,7 @@ def tensor_design(bvals: NDArray[np.floating], bvecs: NDArray[np.floating]) -> N
 
 
 @kernel
-def bend_gradients(design, deviation, out):
+def bend_gradients(design: Array, deviation: Array, out: Array) -> None:
     """Design rows of one voxel with gradient nonlinearity: every direction g becomes ``(I + deviation) g``.
 
     The quadratic form b g'Dg turns into b g'(I + L)'D(I + L)g, so each row's six tensor entries are the row's symmetric
@@ -72,7 +76,7 @@ def bend_gradients(design, deviation, out):
 
 
 @kernel
-def _fill_products(design, out):
+def _fill_products(design: Array, out: Array) -> None:
     for v in range(design.shape[0]):
         position = 0
         for i in range(N_UNKNOWNS):
@@ -82,7 +86,7 @@ def _fill_products(design, out):
 
 
 @kernel
-def invert_spd(packed, out):
+def invert_spd(packed: Array, out: Array) -> bool:
     """Inverse (7, 7) of a packed symmetric positive definite matrix; False when it is not, to working precision."""
     n = N_UNKNOWNS
     a = np.empty((n, n))
@@ -114,7 +118,7 @@ def invert_spd(packed, out):
 
 
 @kernel
-def normal_equations(products, design, weights, logs, packed, right):
+def normal_equations(products: Array, design: Array, weights: Array, logs: Array, packed: Array, right: Array) -> None:
     """Sums ``D'WD`` (packed, 28) and ``D'Wy`` (7)."""
     packed[:] = 0.0
     right[:] = 0.0
@@ -128,7 +132,18 @@ def normal_equations(products, design, weights, logs, packed, right):
 
 
 @kernel
-def fit_weighted(design, products, logs, usable, n_reweightings, weights, packed, right, inverse, x):
+def fit_weighted(
+    design: Array,
+    products: Array,
+    logs: Array,
+    usable: Array,
+    n_reweightings: int,
+    weights: Array,
+    packed: Array,
+    right: Array,
+    inverse: Array,
+    x: Array,
+) -> bool:
     """One voxel: ordinary fit, then `n_reweightings` fits weighted by the predicted signal's square.
 
     `usable` is 1.0 for a measurement and 0.0 where there is none. Leaves the last weights, relative to the largest
@@ -161,7 +176,7 @@ def fit_weighted(design, products, logs, usable, n_reweightings, weights, packed
 
 
 @kernel
-def take_logarithms(signal, volumes, logs, usable):
+def take_logarithms(signal: Array, volumes: Array, logs: Array, usable: Array) -> int:
     """Logarithms of one voxel's usable signals; returns how many are not: not finite, zero or negative."""
     n_left_out = 0
     for v in range(len(volumes)):
@@ -175,7 +190,17 @@ def take_logarithms(signal, volumes, logs, usable):
 
 
 @parallel_kernel
-def fit_tensors(signal, volumes, design, n_reweightings, deviations, tensors, s0, status, n_left_out):
+def fit_tensors(
+    signal: Array,
+    volumes: Array,
+    design: Array,
+    n_reweightings: int,
+    deviations: Array,
+    tensors: Array,
+    s0: Array,
+    status: Array,
+    n_left_out: Array,
+) -> None:
     """Fit every voxel of a block.
 
     Parameters
@@ -223,7 +248,7 @@ def fit_tensors(signal, volumes, design, n_reweightings, deviations, tensors, s0
 
 
 @kernel
-def eigen(xx, xy, yy, xz, yz, zz, values, vectors):
+def eigen(xx: float, xy: float, yy: float, xz: float, yz: float, zz: float, values: Array, vectors: Array) -> None:
     """Eigenvalues, falling, and eigenvectors (columns) of one symmetric matrix, by cyclic Jacobi rotations."""
     a = np.empty((3, 3))
     a[0, 0], a[1, 1], a[2, 2] = xx, yy, zz
@@ -265,7 +290,7 @@ def eigen(xx, xy, yy, xz, yz, zz, values, vectors):
 
 
 @parallel_kernel
-def decompose(tensors, values, principal):
+def decompose(tensors: Array, values: Array, principal: Array) -> None:
     """Eigenvalues and principal direction of every tensor.
 
     Parameters

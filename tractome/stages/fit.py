@@ -203,7 +203,7 @@ def tensor_volumes(gradients: GradientTable, options: FitOptions) -> NDArray[np.
 
     Shells above the limit are added, lowest first, until there are `MIN_TENSOR_DIRECTIONS` distinct directions.
     """
-    chosen = list(np.flatnonzero(gradients.is_b0))
+    chosen = [int(volume) for volume in np.flatnonzero(gradients.is_b0)]
     directions: list[int] = []
     for shell in gradients.shells:
         is_low = shell.b_s_per_mm2 <= options.tensor_max_b_s_per_mm2
