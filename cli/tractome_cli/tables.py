@@ -7,18 +7,6 @@ from typing import Any
 
 Rows = list[tuple[str, str]]
 
-REASONS = {
-    "bad_seed": "bad seed",
-    "too_short": "too short",
-    "too_long": "too long",
-    "ends_in_csf": "ends in CSF",
-    "ends_in_white_matter": "ends in white matter",
-    "left_image": "left the image",
-    "traversed_deep_grey": "went through deep grey",
-    "missed_include": "missed an include region",
-    "hit_exclude": "hit an exclude region",
-}
-
 
 def number(value: float | None, digits: int = 3) -> str:
     """A number for people; a dash where there is none."""
@@ -40,7 +28,7 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
         *_registration(regions),
         ("streamlines accepted", f"{track['n_accepted']:,} of {track['n_seeds']:,} seeds"),
         ("streamlines rejected", f"{n_rejected:,}"),
-        *((f"  {REASONS.get(reason, reason)}", f"{count:,}") for reason, count in rejected),
+        *((f"  {reason.replace('_', ' ').replace('csf', 'CSF')}", f"{count:,}") for reason, count in rejected),
         ("mean length", f"{track['mean_length_mm']:.1f} mm"),
         ("edges", f"{connect['n_edges']:,}, density {number(connect['density'])}"),
         ("unassigned streamlines", f"{connect['n_unassigned']:,} ({connect['unassigned_share']:.1%})"),

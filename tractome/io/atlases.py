@@ -137,6 +137,30 @@ def read_atlas(name: str) -> Atlas:
     AtlasError
         No atlas of this name (the nearest is suggested), or its files contradict each other.
     """
+    folder = _folder_of(name)
+    info = _read_info(folder)
+    labels, grid = read_labels(folder / _LABELS)
+    regions = read_region_table(folder / _REGIONS, info.name)
+    faults = check_atlas(labels, grid, regions)
+    if faults:
+        message = f"The atlas {name} in {folder} contradicts itself: {' '.join(faults)} Add it again, corrected."
+        raise AtlasError(message)
+    return Atlas(labels, grid, regions, info)
+
+
+def atlas_files(name: str) -> dict[str, Path]:
+    """The files that an atlas is made of, by role: ``labels`` and ``regions``.
+
+    Raises
+    ------
+    AtlasError
+        No atlas of this name (the nearest is suggested).
+    """
+    folder = _folder_of(name)
+    return {"labels": folder / _LABELS, "regions": folder / _REGIONS}
+
+
+def _folder_of(name: str) -> Path:
     folders = {folder.name: folder for folder in reversed(list(_folders()))}
     if name not in folders:
         close = difflib.get_close_matches(name.lower(), folders, n=1, cutoff=0.4)
@@ -146,15 +170,7 @@ def read_atlas(name: str) -> Atlas:
             "`tractome atlas add` adds one of your own."
         )
         raise AtlasError(message)
-    folder = folders[name]
-    info = _read_info(folder)
-    labels, grid = read_labels(folder / _LABELS)
-    regions = read_region_table(folder / _REGIONS, info.name)
-    faults = check_atlas(labels, grid, regions)
-    if faults:
-        message = f"The atlas {name} in {folder} contradicts itself: {' '.join(faults)} Add it again, corrected."
-        raise AtlasError(message)
-    return Atlas(labels, grid, regions, info)
+    return folders[name]
 
 
 def _read_info(folder: Path) -> AtlasInfo:
@@ -220,7 +236,7 @@ def add_atlas(
     Parameters
     ----------
     name : str
-        Short name: letters, digits, - and _.
+        Short name: letters, digits and -; it becomes part of file names.
     labels_path : path
         Label image in a standard space.
     table_path : path
@@ -239,8 +255,8 @@ def add_atlas(
     AtlasError
         The name is taken or unusable, or volume and table contradict each other: every mismatch is listed.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        message = f"{name!r} cannot be the name of an atlas; use letters, digits, - and _ only."
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*", name):
+        message = f"{name!r} cannot be the name of an atlas; use letters, digits and - only."
         raise AtlasError(message)
     if any(info.name == name for info in list_atlases()):
         message = f"There is an atlas {name!r} already. Choose another name, or remove its folder first."

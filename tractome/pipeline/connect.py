@@ -195,7 +195,11 @@ def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Ma
     source = subject.connectome(atlas)
     connectome = read_connectome(source)
     graph = to_graph(connectome, options)
-    sidecar = {"Sources": [source.name], "SourceSHA256": made.inputs["connectome"], "GeneratedBy": f"tractome {__version__}"}
+    sidecar = {
+        "Sources": [source.name],
+        "SourceSHA256": made.inputs["connectome"],
+        "GeneratedBy": f"tractome {__version__}",
+    }
     prefix = source.name.removesuffix("_connectome.npz")
     for folder, chosen in (
         # The .npz is what connect wrote: it is there already.

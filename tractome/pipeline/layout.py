@@ -70,6 +70,11 @@ class SubjectFolder:
         """Whole streamlines, in the format of `suffix` (trx, tck or trk)."""
         return self._file("tractogram", f"desc-whole_streamlines.{suffix}")
 
+    @property
+    def transform(self) -> Path:
+        """The registration of the template to this subject."""
+        return self._file("transform", "from-dwi_to-template_xfm.npz")
+
     def labels(self, atlas: str) -> Path:
         """The parcellation of this subject, on a grid of its own."""
         return self._file("dwi", f"seg-{atlas}_dseg.nii.gz")

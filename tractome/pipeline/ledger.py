@@ -39,9 +39,8 @@ class Made:
         """Note that `path` is about to be written (and the JSON file beside it), and return it."""
         self.paths.append(path)
         if sidecar:
-            from tractome.io.images import sidecar_path
-
-            self.paths.append(sidecar_path(path))
+            name = path.name.removesuffix(".gz")
+            self.paths.append(path.with_name(name.rpartition(".")[0] + ".json"))
         return path
 
 

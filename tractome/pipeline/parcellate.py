@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ from numpy.typing import NDArray
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.parcellation import RegionTable
 from tractome.errors import AtlasError, ImageError, OptionError
+from tractome.io.atlases import atlas_files
 from tractome.io.images import read_labels, read_mask, read_volume, write_volume
 from tractome.options import ParcellateOptions
 from tractome.pipeline.layout import require_file_name
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
-from tractome.provenance import StageRecord, option_values
+from tractome.pipeline.register import register_subject, registered_inputs, registered_labels
+from tractome.provenance import StageRecord
 
 DEFAULT_ATLAS = "desikan-killiany-83"
 OWN_LABELS = "labels"
@@ -53,7 +54,9 @@ class LabelSource:
             raise OptionError(message)
 
 
-def parcellate_subject(ledger: Ledger, options: ParcellateOptions, source: LabelSource) -> StageRecord:
+def parcellate_subject(
+    ledger: Ledger, options: ParcellateOptions, source: LabelSource, n_threads: int = 0
+) -> StageRecord:
     """Write a subject's label image and region table, unless that is done.
 
     Parameters
@@ -61,36 +64,42 @@ def parcellate_subject(ledger: Ledger, options: ParcellateOptions, source: Label
     ledger : Ledger
     options : ParcellateOptions
     source : LabelSource
+    n_threads : int
+        For the registration, 0 for all there are.
     """
     source.require()
     subject = ledger.subject
     atlas = options.atlas or (OWN_LABELS if source.labels is not None else DEFAULT_ATLAS)
     require_file_name(atlas, "The name of an atlas")
-    inputs = {"mask": subject.mask}
+    ledger.finished("fit")
+    inputs = {"mask": subject.mask, "mean_b0": subject.mean_b0}
     if source.labels is not None:
         inputs["labels"] = source.labels
         if source.regions is not None:
             inputs["regions"] = source.regions
+        elif atlas != OWN_LABELS:
+            inputs["regions"] = atlas_files(atlas)["regions"]
     else:
-        ledger.finished("fit")
-        inputs |= _registration_inputs(ledger, source)
-    options = dataclasses.replace(options, atlas=atlas)
+        # A misspelt name is found before the registration, not after it.
+        atlas_files(atlas)
+        register_subject(ledger, options, source.t1, n_threads)
+        inputs |= registered_inputs(subject, atlas)
     prefix = f"{subject.name}_seg-{atlas}"
     step = Step(
         name=f"parcellate/{atlas}",
-        options=option_values(options),
+        options={"atlas": atlas},
         inputs=inputs,
         may_write=(
             f"dwi/{prefix}_dseg.*",
             f"connectivity/{prefix}_regions.tsv",
             f"figures/{prefix}_labels.png",
         ),
-        work=lambda made: _parcellate(ledger, options, atlas, source, made),
+        work=lambda made: _parcellate(ledger, atlas, source, made),
     )
     return ledger.do(step)
 
 
-def _parcellate(ledger: Ledger, options: ParcellateOptions, atlas: str, source: LabelSource, made: Made) -> Facts:
+def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> Facts:
     from tractome.io.atlases import write_region_table
     from tractome.io.figures import draw_labels
     from tractome.stages.parcellate import parcellate
@@ -101,20 +110,12 @@ def _parcellate(ledger: Ledger, options: ParcellateOptions, atlas: str, source: 
         labels, grid, regions = _own_labels(source.labels, source.regions, atlas)
         facts: dict[str, Any] = {"method": "the subject's own labels"}
     else:
-        labels, grid, regions, facts = _registered_labels(ledger, options, atlas, source, mask, dwi_grid)
+        labels, grid, regions, facts = registered_labels(ledger, atlas)
     parcellation = parcellate(labels, grid, regions, mask, dwi_grid)
     write_volume(made(subject.labels(atlas), sidecar=True), labels, grid, {"Atlas": atlas, **facts})
     write_region_table(made(subject.regions(atlas)), regions, parcellation)
     mean_b0, _ = read_volume(subject.mean_b0)
     draw_labels(made(subject.figure(f"seg-{atlas}_labels")), mean_b0, dwi_grid, parcellation)
-    if parcellation.missing:
-        ledger.listener.note(
-            f"{len(parcellation.missing)} of {regions.n_regions} regions are missing in this subject: "
-            f"{', '.join(parcellation.missing[:5])}{', ...' if len(parcellation.missing) > 5 else ''}"
-        )
-    if parcellation.unknown_labels:
-        shown = ", ".join(map(str, parcellation.unknown_labels[:10]))
-        ledger.listener.note(f"Labels that the region table does not list are left out: {shown}")
     return {
         "atlas": atlas,
         "n_regions": regions.n_regions,

@@ -62,7 +62,10 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     """
     use_threads(options.track.n_threads, ledger.listener)
     done = {"fit": fit_subject(ledger, files.scan, options.read, options.fit)}
-    done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from)
+    done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from, options.track.n_threads)
+    if files.regions_from.labels is None:
+        # Before parcellate in the summary, as it was in time.
+        done = {"fit": done["fit"], "register": ledger.finished("register"), "parcellate": done["parcellate"]}
     atlas = str(done["parcellate"].facts["atlas"])
     done["track"] = track_subject(
         ledger, options.track, tissue=files.tissue, seed_mask=files.seed_mask, whole=options.whole

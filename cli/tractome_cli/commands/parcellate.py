@@ -1,7 +1,7 @@
 """`tractome parcellate`: which region is where in this subject."""
 
 from tractome.options import ParcellateOptions
-from tractome_cli.params import Chosen, Force, LabelsFile, RegionsFile, SubjectPath, T1File, command
+from tractome_cli.params import Chosen, Force, LabelsFile, RegionsFile, SubjectPath, T1File, Threads, command
 
 EXAMPLE = "tractome parcellate results/sub-01 --t1 T1w.nii.gz --atlas desikan-killiany-83"
 
@@ -13,6 +13,7 @@ def parcellate(
     t1: T1File = None,
     labels: LabelsFile = None,
     regions: RegionsFile = None,
+    threads: Threads = 0,
     force: Force = False,
 ) -> None:
     """Bring an atlas to the subject, or take its own label image."""
@@ -20,7 +21,7 @@ def parcellate(
 
     terminal = chosen.terminal
     with old_subject(folder, terminal, force=force) as ledger:
-        record = parcellate_subject(ledger, chosen[ParcellateOptions], LabelSource(t1, labels, regions))
+        record = parcellate_subject(ledger, chosen[ParcellateOptions], LabelSource(t1, labels, regions), threads)
     facts = record.facts
     terminal.summary(
         ledger.subject.root,
