@@ -13,8 +13,8 @@ from tractome.errors import AtlasError, SpaceError
 
 logger = logging.getLogger(__name__)
 
-_MIN_OVERLAP = 0.05
-"""Part of the labelled voxels' centres that must lie in the DWI mask; below it the images are in two spaces."""
+_MIN_OVERLAP, _USUAL_OVERLAP = 0.01, 0.5
+"""Part of the labelled voxels that must lie in the DWI mask (a scan may cover a few slices only), and that should."""
 
 
 def regions_from_labels(labels: NDArray[np.int64], grid: Grid) -> RegionTable:
@@ -125,6 +125,8 @@ def _require_overlap(labels: NDArray[np.int64], grid: Grid, dwi_mask: NDArray[np
     voxels = np.rint(dwi_grid.to_voxel(world)).astype(np.int64)
     within = voxels[((voxels >= 0) & (voxels < dwi_grid.shape)).all(axis=1)]
     overlap = float(dwi_mask[tuple(within.T)].sum() / len(voxels))
+    if _MIN_OVERLAP <= overlap < _USUAL_OVERLAP:
+        logger.warning("Only %.0f%% of the labelled voxels are in the brain mask of the DWI.", 100 * overlap)
     if overlap < _MIN_OVERLAP:
         brain = dwi_grid.to_world(np.argwhere(dwi_mask))
         message = (
