@@ -95,10 +95,12 @@ class FitOptions(_Checked):
         unit="s/mm2",
         low=100,
     )
+    n_bootstrap_draws: int = _option(100, "Draws per voxel of the tensor's residual bootstrap.", low=10, high=10000)
+    bootstrap_seed: int = _option(0, "Seed of the bootstrap's random signs.", low=0, high=2**63 - 1)
 
 
 DIRECTION_METHODS = ("probabilistic", "deterministic")
-SEED_SOURCES = ("white-matter", "interface")
+SEED_SOURCES = ("balanced", "white-matter", "interface")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,12 +113,16 @@ class TrackOptions(_Checked):
     max_seeds_per_streamline: int = _option(
         1000, "Give up when this many seeds per wanted streamline were tried.", low=1
     )
-    step_size_mm: float | None = _option(None, "Step; by default half a voxel.", unit="mm", low=0.01, high=10)
+    step_size_mm: float | None = _option(None, "Step; by default a quarter of a voxel.", unit="mm", low=0.01, high=10)
     max_angle_deg: float | None = _option(
-        None, "Largest turn per step; by default by method.", unit="deg", low=1, high=90
+        None,
+        "Largest turn per step; by default 15 for a quarter of a voxel, in proportion to the step.",
+        unit="deg",
+        low=1,
+        high=90,
     )
     fod_cutoff: float = _option(
-        0.06, "FOD amplitude below which a streamline stops (FODs normalised to the response).", low=0
+        0.1, "FOD amplitude below which a streamline stops (FODs normalised to the response).", low=0
     )
     fa_threshold: float = _option(0.15, "FA below which a streamline stops when there is no tissue map.", low=0, high=1)
     min_length_mm: float | None = _option(
@@ -132,7 +138,15 @@ class TrackOptions(_Checked):
     crop_at_interface: bool = _option(
         True, "With a tissue map, end at the grey-white interface, not at the first point in cortex."
     )
-    seed_source: str = _option("white-matter", "Where streamlines start.", choices=SEED_SOURCES)
+    seed_source: str = _option(
+        "balanced",
+        "Where streamlines start: white matter near their ends, so that long ones are not over-counted (balanced); "
+        "all white matter; or its interface with grey matter.",
+        choices=SEED_SOURCES,
+    )
+    seed_depth_mm: float = _option(
+        8.0, "Balanced seeding: how far from the nearer end a seed may lie, along the streamline.", unit="mm", low=0.1
+    )
     random_seed: int = _option(0, "Seed of all random numbers: same seed, same bytes.", low=0, high=2**63 - 1)
     n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
     block_size: int = _option(5000, "Seeds per block. Never changes the result.", low=1)

@@ -76,7 +76,8 @@ def bend_gradients(design: Array, deviation: Array, out: Array) -> None:
 
 
 @kernel
-def _fill_products(design: Array, out: Array) -> None:
+def fill_products(design: Array, out: Array) -> None:
+    """Upper triangle, packed by rows, of each design row's outer product with itself, (v, 28) into `out`."""
     for v in range(design.shape[0]):
         position = 0
         for i in range(N_UNKNOWNS):
@@ -225,7 +226,7 @@ def fit_tensors(
     """
     n_voxels, n_volumes = signal.shape[0], len(volumes)
     shared_products = np.empty((n_volumes, N_PRODUCTS))
-    _fill_products(design, shared_products)
+    fill_products(design, shared_products)
     for task in prange((n_voxels + VOXELS_PER_TASK - 1) // VOXELS_PER_TASK):
         logs, usable, weights = np.empty(n_volumes), np.empty(n_volumes), np.empty(n_volumes)
         packed, right = np.empty(N_PRODUCTS), np.empty(N_UNKNOWNS)
@@ -237,7 +238,7 @@ def fit_tensors(
             n_left_out[voxel] = take_logarithms(signal[voxel], volumes, logs, usable)
             if len(deviations) > 0:
                 bend_gradients(design, deviations[voxel], own_design)
-                _fill_products(own_design, own_products)
+                fill_products(own_design, own_products)
             fitted = fit_weighted(
                 own_design, own_products, logs, usable, n_reweightings, weights, packed, right, inverse, x
             )

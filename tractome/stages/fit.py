@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,13 +168,7 @@ def fit_tensors(image: DiffusionImage, options: FitOptions, progress: Progress |
 
     gradients = image.gradients
     volumes = tensor_volumes(gradients, options)
-    design = tensor_design(gradients.bvals[volumes], gradients.bvecs[volumes])
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        message = (
-            f"These gradients do not determine a tensor: {gradients.describe()}. It needs b0 volumes (or two shells) "
-            "and at least 6 directions that do not lie on one cone. Check the bval and bvec files."
-        )
-        raise GradientError(message)
+    design = _require_tensor_design(tensor_design(gradients.bvals[volumes], gradients.bvecs[volumes]), gradients)
     n_reweightings = {"ols": 0, "wls": 1, "iwls": 1 + N_REWEIGHTINGS}[options.tensor_method]
     deviations = _deviations_in_world(image)
     n_voxels = image.n_voxels
@@ -196,6 +191,16 @@ def fit_tensors(image: DiffusionImage, options: FitOptions, progress: Progress |
         "voxels_with_signals_left_out": int(np.count_nonzero(n_left_out)),
     }
     return TensorField(tensors, s0, image.mask, image.grid, counts)
+
+
+def _require_tensor_design(design: NDArray[np.float64], gradients: GradientTable) -> NDArray[np.float64]:
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        message = (
+            f"These gradients do not determine a tensor: {gradients.describe()}. It needs b0 volumes (or two shells) "
+            "and at least 6 directions that do not lie on one cone. Check the bval and bvec files."
+        )
+        raise GradientError(message)
+    return design
 
 
 def tensor_volumes(gradients: GradientTable, options: FitOptions) -> NDArray[np.int64]:
@@ -330,6 +335,43 @@ def fit_fods(
     system = single_shell_system(image.gradients.bvecs[volumes], response.zonal["wm"][0], choice.lmax)
     coefficients, _ = deconvolve_all(image.signal, volumes, system, progress)
     return OrientationField(coefficients, image.mask, image.grid, method=choice.model)
+
+
+def bootstrap_orientations(
+    image: DiffusionImage, options: FitOptions, progress: Progress | None = None
+) -> OrientationField:
+    """How sure the tensor's principal direction is, as an orientation density that tracking follows like an FOD.
+
+    Parameters
+    ----------
+    image : DiffusionImage
+    options : FitOptions
+    progress : callable, optional
+        Gets voxels done and voxels in all.
+
+    Returns
+    -------
+    OrientationField
+        Method ``"bootstrap"``; amplitude 1 along a direction that all draws agree on, and never much below 0.
+    """
+    from tractome.kernels.bootstrap import bootstrap_directions, density_kernel
+    from tractome.kernels.tensor import tensor_design
+
+    gradients = image.gradients
+    choice = choose_model(gradients, replace(options, model="tensor"))
+    volumes = tensor_volumes(gradients, options)
+    design = _require_tensor_design(tensor_design(gradients.bvals[volumes], gradients.bvecs[volumes]), gradients)
+    factors = density_kernel(choice.lmax)
+    density, status = np.empty((image.n_voxels, len(factors)), np.float32), np.empty(image.n_voxels, np.int8)
+    for first in range(0, image.n_voxels, VOXELS_PER_CALL // 4):
+        block = slice(first, min(first + VOXELS_PER_CALL // 4, image.n_voxels))
+        bootstrap_directions(
+            image.signal[block], volumes, design, factors, choice.lmax, options.n_bootstrap_draws,
+            options.bootstrap_seed, np.arange(block.start, block.stop), density[block], status[block],
+        )  # fmt: skip
+        if progress is not None:
+            progress(block.stop, image.n_voxels)
+    return OrientationField(density, image.mask, image.grid, method="bootstrap")
 
 
 def _shell_volumes(gradients: GradientTable, b_s_per_mm2: float) -> NDArray[np.intp]:
