@@ -132,7 +132,7 @@ def test_labels_that_only_brush_the_brain_are_refused(dwi):
 def test_a_scan_of_a_part_of_the_brain_is_accepted_with_a_word(dwi, caplog):
     mask, grid = dwi
     slab = mask.copy()
-    slab[:, :, :8] = slab[:, :, 10:] = False
+    slab[:, :, :9] = slab[:, :, 10:] = False
     with caplog.at_level(logging.WARNING):
         result = parcellate(two_balls(grid), grid, None, slab, grid)
     assert result.missing == ()
