@@ -41,6 +41,8 @@ class RejectReason(IntEnum):
     TRAVERSED_DEEP_GREY = 7
     MISSED_INCLUDE = 8
     HIT_EXCLUDE = 9
+    SEED_TOO_DEEP = 10
+    """Balanced seeding: the seed is too far from both ends, so that a long streamline is not found more often."""
 
 
 @dataclass(frozen=True, eq=False)

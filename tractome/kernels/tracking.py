@@ -24,7 +24,11 @@ METHODS = {"probabilistic": PROBABILISTIC, "deterministic": DETERMINISTIC}
 # Why an end stopped: values of datatypes.tractogram.StopReason.
 LEFT_MASK, LOW_SIGNAL, ENTERED_CORTEX, ENTERED_DEEP_GREY, ENTERED_CSF, LEFT_IMAGE, TOO_LONG = 1, 2, 3, 4, 5, 6, 7
 # Why a streamline was thrown away: values of datatypes.tractogram.RejectReason.
-KEPT, BAD_SEED, REJECT_SHORT, REJECT_LONG, REJECT_CSF, REJECT_WHITE = 0, 1, 2, 3, 4, 5
+KEPT, BAD_SEED, REJECT_SHORT, REJECT_LONG, REJECT_CSF, REJECT_WHITE, SEED_TOO_DEEP = 0, 1, 2, 3, 4, 5, 10
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int32]
 
 _GO_ON = 0
 _SEEDS_PER_WORKER = 32
@@ -75,6 +79,21 @@ class Rules(NamedTuple):
     max_points: int
     max_backtrack: int
     """How many points back from the furthest one a stuck streamline tries again; 0 for never."""
+    max_seed_depth: int
+    """Furthest that the seed may lie from the nearer end, in steps along the streamline."""
+
+
+class Scratch(NamedTuple):
+    """One worker's memory, so that nothing is allocated while tracking."""
+
+    taken: Ints
+    """(max_points,): direction by which each point was reached."""
+    sh: Floats
+    """(n_coeffs,): the orientation field at the last point."""
+    amplitudes: Floats
+    """(n,): running total of amplitudes over the candidate directions."""
+    fractions: Doubles
+    """(5,): tissue at the last point."""
 
 
 @parallel_kernel
@@ -115,22 +134,32 @@ def track_block(
     n_block = n_points.shape[0]
     n_workers = (n_block + _SEEDS_PER_WORKER - 1) // _SEEDS_PER_WORKER
     for worker in prange(n_workers):
-        sh = np.empty(field.rows.shape[1], np.float32)
-        amplitudes = np.empty(sphere.steps.shape[0], np.float32)
-        fractions = np.empty(5, np.float64)
-        taken = np.empty(rules.max_points, np.int32)
+        scratch = Scratch(
+            np.empty(rules.max_points, np.int32),
+            np.empty(field.rows.shape[1], np.float32),
+            np.empty(sphere.steps.shape[0], np.float32),
+            np.empty(5, np.float64),
+        )
         for item in range(worker * _SEEDS_PER_WORKER, min((worker + 1) * _SEEDS_PER_WORKER, n_block)):
             key = stream_key(seed, np.uint64(first_index + item))
             n_points[item] = _track_seed(
-                key, seed_centres, seed_axes, field, sphere, tissue, rules,
-                points[item], verdicts[item], taken, sh, amplitudes, fractions,
-            )  # fmt: skip
+                key, seed_centres, seed_axes, field, sphere, tissue, rules, points[item], verdicts[item], scratch
+            )
 
 
 @kernel
 def _track_seed(
-    key, seed_centres, seed_axes, field, sphere, tissue, rules, points, verdict, taken, sh, amplitudes, fractions
-):  # type: ignore[no-untyped-def]
+    key: np.uint64,
+    seed_centres: Doubles,
+    seed_axes: Doubles,
+    field: Field,
+    sphere: Sphere,
+    tissue: Tissue,
+    rules: Rules,
+    points: Floats,
+    verdict: NDArray[np.int8],
+    scratch: Scratch,
+) -> int:
     """Track both ways from one seed; return the number of points, 0 when rejected."""
     verdict[:] = 0
     centre = seed_centres[int(keyed_uniform(key, np.uint64(0)) * seed_centres.shape[0])]
@@ -141,28 +170,31 @@ def _track_seed(
         for axis in range(3):
             points[0, axis] += seed_axes[axis, corner] * jitter
     draw = np.uint64(4)
-    here = _arrive(field, tissue, rules, points[0], sh, fractions)
+    here = _arrive(field, tissue, rules, points[0], scratch)
     if here != _GO_ON:
         verdict[0] = BAD_SEED
         return 0
-    direction = _start_direction(sphere, rules, sh, keyed_uniform(key, draw), amplitudes)
+    direction = _start_direction(sphere, rules, keyed_uniform(key, draw), scratch)
     draw += np.uint64(1)
     if direction < 0:
         verdict[0] = BAD_SEED
         return 0
     n_directions = sphere.steps.shape[0]
     n = 1
+    limit = rules.max_points
     for end in range(2):
         # The second half of the sphere is the first half reversed.
-        taken[n - 1] = direction if end == 0 else (direction + n_directions // 2) % n_directions
-        n, stop, draw = _grow(key, draw, n, field, sphere, tissue, rules, points, taken, sh, amplitudes, fractions)
+        scratch.taken[n - 1] = direction if end == 0 else (direction + n_directions // 2) % n_directions
+        n, stop, draw = _grow(key, draw, n, limit, field, sphere, tissue, rules, points, scratch)
         verdict[1 + end] = stop
         reason = _reason_to_reject(tissue, stop)
         if reason != KEPT:
-            verdict[0] = reason
+            verdict[0] = SEED_TOO_DEEP if stop == TOO_LONG and limit < rules.max_points else reason
             return 0
         if end == 0:
             _reverse(points, n)
+            if n - 1 > rules.max_seed_depth:
+                limit = min(limit, n + rules.max_seed_depth + 1)
     if n < 2 or (n - 1) * rules.step_mm < rules.min_length_mm:
         verdict[0] = REJECT_SHORT
         return 0
@@ -170,19 +202,30 @@ def _track_seed(
 
 
 @kernel
-def _grow(key, draw, n, field, sphere, tissue, rules, points, taken, sh, amplitudes, fractions):  # type: ignore[no-untyped-def]
+def _grow(
+    key: np.uint64,
+    draw: np.uint64,
+    n: int,
+    limit: int,
+    field: Field,
+    sphere: Sphere,
+    tissue: Tissue,
+    rules: Rules,
+    points: Floats,
+    scratch: Scratch,
+) -> tuple[int, int, np.uint64]:
     """Add points to one end until it stops; return the number of points, the reason and the next draw."""
     n_start = n
     n_furthest, n_back = n, 0
     is_first = n == 1
-    _arrive(field, tissue, rules, points[n - 1], sh, fractions)
+    _arrive(field, tissue, rules, points[n - 1], scratch)
     while True:
         stop = _GO_ON
-        if n == rules.max_points:
+        if n == limit:
             return n, TOO_LONG, draw
-        direction = taken[n - 1]
+        direction = scratch.taken[n - 1]
         if not is_first:
-            direction = _next_direction(sphere, rules, sh, direction, keyed_uniform(key, draw), amplitudes)
+            direction = _next_direction(sphere, rules, direction, keyed_uniform(key, draw), scratch)
             draw += np.uint64(1)
         is_first = False
         if direction < 0:
@@ -190,14 +233,14 @@ def _grow(key, draw, n, field, sphere, tissue, rules, points, taken, sh, amplitu
         else:
             for axis in range(3):
                 points[n, axis] = points[n - 1, axis] + sphere.steps[direction, axis]
-            taken[n] = direction
+            scratch.taken[n] = direction
             n += 1
-            stop = _arrive(field, tissue, rules, points[n - 1], sh, fractions)
+            stop = _arrive(field, tissue, rules, points[n - 1], scratch)
         if stop == _GO_ON:
             continue
         if _reason_to_reject(tissue, stop) == KEPT:
             if stop == ENTERED_CORTEX and tissue.crop:
-                _crop_to_interface(tissue, points, n, fractions)
+                _crop_to_interface(tissue, points, n, scratch.fractions)
             return n, stop, draw
         # Stuck: go back from the furthest point reached, one step more at each failure, and try again from there.
         if n > n_furthest:
@@ -206,23 +249,23 @@ def _grow(key, draw, n, field, sphere, tissue, rules, points, taken, sh, amplitu
         if n_back > rules.max_backtrack or n_furthest - n_back <= n_start:
             return n, stop, draw
         n = n_furthest - n_back
-        _arrive(field, tissue, rules, points[n - 1], sh, fractions)
+        _arrive(field, tissue, rules, points[n - 1], scratch)
 
 
 @kernel
-def _arrive(field, tissue, rules, point, sh, fractions) -> int:  # type: ignore[no-untyped-def]
+def _arrive(field: Field, tissue: Tissue, rules: Rules, point: Floats, scratch: Scratch) -> int:
     """Why a streamline stops at this point, or 0 with the orientation field interpolated into `sh`."""
     x, y, z = np.float64(point[0]), np.float64(point[1]), np.float64(point[2])
     nx, ny, nz = field.row_of.shape
     if not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5 and -0.5 <= z < nz - 0.5):
         return LEFT_IMAGE
     if tissue.fractions.shape[0] > 0:
-        stop = _tissue_stop(tissue, x, y, z, fractions)
+        stop = _tissue_stop(tissue, x, y, z, scratch.fractions)
         if stop != _GO_ON:
             return stop
-        packed_trilinear(field.rows, field.row_of, x, y, z, sh)
+        packed_trilinear(field.rows, field.row_of, x, y, z, scratch.sh)
         return _GO_ON
-    if packed_trilinear(field.rows, field.row_of, x, y, z, sh) < 0.5:
+    if packed_trilinear(field.rows, field.row_of, x, y, z, scratch.sh) < 0.5:
         return LEFT_MASK
     if field.fa.shape[0] > 0 and trilinear(field.fa, x, y, z) < rules.fa_threshold:
         return LOW_SIGNAL
@@ -230,7 +273,7 @@ def _arrive(field, tissue, rules, point, sh, fractions) -> int:  # type: ignore[
 
 
 @kernel
-def _tissue_stop(tissue, x, y, z, fractions) -> int:  # type: ignore[no-untyped-def]
+def _tissue_stop(tissue: Tissue, x: float, y: float, z: float, fractions: Doubles) -> int:
     """What the tissue at a point (voxel coordinates of the field) means for a streamline that arrives there."""
     m = tissue.from_field
     multi_trilinear(
@@ -251,7 +294,7 @@ def _tissue_stop(tissue, x, y, z, fractions) -> int:  # type: ignore[no-untyped-
 
 
 @kernel
-def _reason_to_reject(tissue, stop) -> int:  # type: ignore[no-untyped-def]
+def _reason_to_reject(tissue: Tissue, stop: int) -> int:
     """Reason to throw a streamline away that has such an end, or `KEPT`."""
     if stop == TOO_LONG:
         return REJECT_LONG
@@ -264,38 +307,38 @@ def _reason_to_reject(tissue, stop) -> int:  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _start_direction(sphere, rules, sh, u, amplitudes) -> int:  # type: ignore[no-untyped-def]
+def _start_direction(sphere: Sphere, rules: Rules, u: float, scratch: Scratch) -> int:
     """A direction of the whole (half) sphere, drawn in proportion to the amplitude above the cutoff; -1 for none."""
     n_half = sphere.steps.shape[0] // 2
     total = np.float32(0.0)
     for direction in range(n_half):
-        total += _amplitude(sphere, sh, direction, rules.cutoff)
-        amplitudes[direction] = total
-    return _draw(amplitudes, n_half, np.float32(u) * total)
+        total += _amplitude(sphere, scratch.sh, direction, rules.cutoff)
+        scratch.amplitudes[direction] = total
+    return _draw(scratch.amplitudes, n_half, np.float32(u) * total)
 
 
 @kernel
-def _next_direction(sphere, rules, sh, axis, u, amplitudes) -> int:  # type: ignore[no-untyped-def]
+def _next_direction(sphere: Sphere, rules: Rules, axis: int, u: float, scratch: Scratch) -> int:
     """The next direction inside the cone around `axis`; -1 where none has an amplitude above the cutoff."""
     start, stop = sphere.cone_starts[axis], sphere.cone_starts[axis + 1]
     if rules.method == DETERMINISTIC:
         best, highest = -1, np.float32(0.0)
         for slot in range(start, stop):
             direction = sphere.cone_members[slot]
-            value = _amplitude(sphere, sh, direction, rules.cutoff)
+            value = _amplitude(sphere, scratch.sh, direction, rules.cutoff)
             if value > highest:
                 best, highest = direction, value
         return best
     total = np.float32(0.0)
     for slot in range(start, stop):
-        total += _amplitude(sphere, sh, sphere.cone_members[slot], rules.cutoff)
-        amplitudes[slot - start] = total
-    chosen = _draw(amplitudes, stop - start, np.float32(u) * total)
+        total += _amplitude(sphere, scratch.sh, sphere.cone_members[slot], rules.cutoff)
+        scratch.amplitudes[slot - start] = total
+    chosen = _draw(scratch.amplitudes, stop - start, np.float32(u) * total)
     return sphere.cone_members[start + chosen] if chosen >= 0 else -1
 
 
 @kernel
-def _amplitude(sphere, sh, direction, cutoff) -> float:  # type: ignore[no-untyped-def]
+def _amplitude(sphere: Sphere, sh: Floats, direction: int, cutoff: float) -> np.float32:
     """Amplitude of the interpolated orientation field along a direction; 0 below the cutoff."""
     row = sphere.basis[direction]
     value = np.float32(0.0)
@@ -305,7 +348,7 @@ def _amplitude(sphere, sh, direction, cutoff) -> float:  # type: ignore[no-untyp
 
 
 @kernel
-def _draw(cumulative, n, target) -> int:  # type: ignore[no-untyped-def]
+def _draw(cumulative: Floats, n: int, target: np.float32) -> int:
     """First index whose running total exceeds `target`; -1 where the total is 0."""
     if n == 0 or cumulative[n - 1] <= 0:
         return -1
@@ -320,7 +363,7 @@ def _draw(cumulative, n, target) -> int:  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _reverse(points, n) -> None:  # type: ignore[no-untyped-def]
+def _reverse(points: Floats, n: int) -> None:
     """Turn the first n points round."""
     for i in range(n // 2):
         for axis in range(3):
@@ -328,7 +371,7 @@ def _reverse(points, n) -> None:  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _crop_to_interface(tissue, points, n, fractions) -> None:  # type: ignore[no-untyped-def]
+def _crop_to_interface(tissue: Tissue, points: Floats, n: int, fractions: Doubles) -> None:
     """Move the last point back along its segment to where it entered the cortex (to 1/64 of a step)."""
     low, high = 0.0, 1.0
     x0, y0, z0 = np.float64(points[n - 2, 0]), np.float64(points[n - 2, 1]), np.float64(points[n - 2, 2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ SPHERE_FREQUENCY = 12
 
 _LARGEST_BUFFER = 256 * 2**20
 """Bytes of scratch points that one block may take."""
+
+_NO_LIMIT = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ def find_seeds(
     ----------
     field : OrientationField
     options : TrackOptions
-        `seed_source` and `fa_threshold` are used.
+        `seed_source`, `seed_depth_mm` and `fa_threshold` are used.
     tissue : TissueMap or None
-        White matter is where its fraction is the largest; the interface is where it touches grey matter.
+        White matter is where it fills half of a voxel; the interface is where that touches grey matter.
     fa : ScalarMap or None
         Stands in for the tissue map: seeds where FA reaches its threshold.
     seed_mask : shape of the field's grid, bool, or None
@@ -84,7 +87,7 @@ def find_seeds(
             raise SpaceError(message)
         chosen, grid = seed_mask & field.mask, field.grid
     elif tissue is not None:
-        chosen, grid = _tissue_seeds(tissue, interface=options.seed_source == "interface"), tissue.grid
+        chosen, grid = _tissue_seeds(tissue, options), tissue.grid
     elif options.seed_source == "interface":
         message = "Seeds at the grey-white interface need a tissue map. Give one, or choose seed_source white-matter."
         raise OptionError(message)
@@ -102,17 +105,24 @@ def find_seeds(
     return Seeds(voxels, grid)
 
 
-def _tissue_seeds(tissue: TissueMap, *, interface: bool) -> NDArray[np.bool_]:
-    """Voxels that are mostly white matter; of those only the ones that touch mostly grey ones, if asked for."""
+def _tissue_seeds(tissue: TissueMap, options: TrackOptions) -> NDArray[np.bool_]:
+    """Voxels that are mostly white matter; all of them, or those that touch grey matter or are near enough to it."""
+    from scipy.ndimage import binary_dilation, distance_transform_edt
+
     fractions = tissue.fractions
     white = fractions[..., 2] >= 0.5
-    if not interface:
-        return white
-    from scipy.ndimage import binary_dilation
-
     grey = fractions[..., 0] + fractions[..., 1] > 0.5
-    touching: NDArray[np.bool_] = white & binary_dilation(grey)
-    return touching
+    if options.seed_source == "white-matter" or not grey.any():
+        return white
+    if options.seed_source == "interface":
+        touching: NDArray[np.bool_] = white & binary_dilation(grey)
+        return touching
+    # No point of a streamline that ends in grey matter within the seed depth can be further from grey matter than that;
+    # distances are between voxel centres, so a voxel's diagonal is added.
+    sizes_mm = tissue.grid.voxel_sizes_mm
+    reach_mm = options.seed_depth_mm + float(np.linalg.norm(sizes_mm))
+    near: NDArray[np.bool_] = white & (distance_transform_edt(~grey, sampling=sizes_mm) <= reach_mm)
+    return near
 
 
 def track(
@@ -217,7 +227,7 @@ class _Engine:
         from tractome.kernels.harmonics import sh_basis
 
         step_mm = step_size_mm(options, field.grid)
-        angle_deg = max_angle_deg(options, step_mm)
+        angle_deg = max_angle_deg(options, field.grid)
         directions = geodesic_sphere(SPHERE_FREQUENCY)
         starts, members = cones(directions, angle_deg)
         fa_volume = np.zeros((0, 0, 0), np.float32)
@@ -246,7 +256,8 @@ class _Engine:
                 step_mm,
                 min_length_mm(options, field.grid, has_tissue=tissue is not None),
                 int(options.max_length_mm / step_mm) + 1,
-                max(1, round(options.backtrack_mm / step_mm)) if options.backtrack_mm > 0 else 0,
+                math.ceil(options.backtrack_mm / step_mm) if tissue is not None else 0,
+                math.ceil(options.seed_depth_mm / step_mm) if options.seed_source == "balanced" else _NO_LIMIT,
             ),
         )
 
@@ -258,9 +269,12 @@ def step_size_mm(options: TrackOptions, grid: Grid) -> float:
     return 0.25 * float(np.cbrt(grid.voxel_volume_mm3))
 
 
-def max_angle_deg(options: TrackOptions, step_mm: float) -> float:
-    """Largest turn per step in force: what was asked for, or the turn of a circle of `MIN_RADIUS_MM`, 5 to 45 deg."""
-    return options.max_angle_deg if options.max_angle_deg is not None else 10.0
+def max_angle_deg(options: TrackOptions, grid: Grid) -> float:
+    """Largest turn per step in force: what was asked for, or 15 degrees in a quarter of a voxel, 45 at most."""
+    if options.max_angle_deg is not None:
+        return options.max_angle_deg
+    quarter_voxel_mm = 0.25 * float(np.cbrt(grid.voxel_volume_mm3))
+    return min(45.0, 15.0 * step_size_mm(options, grid) / quarter_voxel_mm)
 
 
 def min_length_mm(options: TrackOptions, grid: Grid, *, has_tissue: bool) -> float:
