@@ -29,8 +29,8 @@ _EDGE_MM = 6.0
 _CENTRE_MM = np.array([0.0, -17.0, 8.0])
 _SEMI_AXES_MM = np.array([66.0, 83.0, 60.0])
 _UNDULATION_MM = 1.2
-_CALLOSUM_HALF_LENGTH_MM = 36.0
-_CALLOSUM_HALF_HEIGHT_MM = 6.0
+_CALLOSUM_HALF_LENGTH_MM = 40.0
+_CALLOSUM_HALF_HEIGHT_MM = 7.0
 _CALLOSUM_REACH_MM = 14.0
 _LESION_RADIUS_MM = 10.0
 _VENTRICLE = ((10.0, 2.0, 4.5), (5.0, 28.0, 6.0))
@@ -50,6 +50,12 @@ _DEEP = (
 def keyed_rng(random_seed: int, *key: int) -> np.random.Generator:
     """Return the random stream of one purpose: a pure function of the seed and the key."""
     return np.random.default_rng([random_seed, *key])
+
+
+def unit(vectors: Points) -> Points:
+    """Vectors (..., 3) brought to length 1."""
+    result: Points = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return result
 
 
 def _ellipsoid(points: Points, centre: Points, semi_axes: Points) -> NDArray[np.float64]:
@@ -126,7 +132,8 @@ class Anatomy:
         """Signed distance to the outer cortical surface without the gap between the hemispheres, mm."""
         local = points_mm - _CENTRE_MM
         wave = np.sin(np.abs(local[..., 0]) / 7.0) * np.sin(local[..., 1] / 7.5 + 1.0) * np.sin(local[..., 2] / 7.0)
-        return _ellipsoid(points_mm, _CENTRE_MM, self.semi_axes_mm) + _UNDULATION_MM * wave
+        result: NDArray[np.float64] = _ellipsoid(points_mm, _CENTRE_MM, self.semi_axes_mm) + _UNDULATION_MM * wave
+        return result
 
     def hemispheres(self, points_mm: Points) -> NDArray[np.float64]:
         """Signed distance to the nearer hemisphere, mm."""
@@ -143,6 +150,13 @@ class Anatomy:
         result: NDArray[np.float64] = np.maximum(_smooth_max(height, length, 4.0), reach)
         return result
 
+    def lesion(self, points_mm: Points) -> NDArray[np.float64]:
+        """Signed distance to the lesion, mm; far outside where there is none."""
+        if self.lesion_centre_mm is None:
+            return np.full(points_mm.shape[:-1], 1e3)
+        distance: NDArray[np.float64] = np.linalg.norm(points_mm - self.lesion_centre_mm, axis=-1) - _LESION_RADIUS_MM
+        return distance
+
     def distances(self, points_mm: Points) -> Distances:
         """All signed distances of points (n, 3), RAS+ mm."""
         hull = self.hull(points_mm)
@@ -158,9 +172,6 @@ class Anatomy:
             nearer = distance < deep[near]
             deep[near[nearer]] = distance[nearer]
             deep_index[near[nearer]] = index
-        lesion = np.full(len(points_mm), 1e3)
-        if self.lesion_centre_mm is not None:
-            lesion = np.linalg.norm(points_mm - self.lesion_centre_mm, axis=1) - _LESION_RADIUS_MM
         return Distances(
             head=hull - CSF_LAYER_MM,
             brain=np.minimum(hemispheres, callosum),
@@ -168,7 +179,7 @@ class Anatomy:
             ventricle=_ellipsoid(mirrored, _CENTRE_MM + centre, axes),
             deep=deep,
             deep_index=deep_index,
-            lesion=lesion,
+            lesion=self.lesion(points_mm),
         )
 
     def cortical_rows(self, points_mm: Points) -> NDArray[np.int64]:
@@ -210,7 +221,7 @@ class Anatomy:
 
 def callosum_height_mm(y_mm: Any) -> Any:
     """Height of the callosum's middle above the brain's centre, at a distance `y_mm` in front of it."""
-    return 20.0 - 9.0 * (y_mm / _CALLOSUM_HALF_LENGTH_MM) ** 2
+    return 21.0 - 9.0 * (y_mm / _CALLOSUM_HALF_LENGTH_MM) ** 2
 
 
 def brain_centre_mm() -> Points:

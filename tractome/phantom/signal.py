@@ -11,7 +11,8 @@ from tractome.datatypes.diffusion import GradientTable
 from tractome.datatypes.grid import Grid
 from tractome.options import PhantomOptions
 from tractome.phantom.geometry import Points, keyed_rng
-from tractome.phantom.wiring import FIBRE_AREA_MM2, N_POINTS, Wiring
+from tractome.phantom.paths import N_POINTS
+from tractome.phantom.wiring import Wiring, fibre_area_mm2
 
 S0 = np.array([1200.0, 1150.0, 1000.0, 2000.0, 1500.0])
 """b0 signal of each tissue, scanner units, in the order of the tissue map."""
@@ -47,7 +48,7 @@ def bin_fibres(wiring: Wiring, mask: NDArray[np.bool_], grid: Grid, options: Pha
     """Sum the fibres of each bundle in each voxel, and keep the `MAX_POPULATIONS` densest bundles of a voxel."""
     packed = np.full(grid.shape, -1, dtype=np.int64)
     packed[mask] = np.arange(np.count_nonzero(mask))
-    area = FIBRE_AREA_MM2 * 500.0 / options.median_fibres
+    area = fibre_area_mm2(options)
     voxels: list[NDArray[np.int64]] = []
     densities: list[NDArray[np.float32]] = []
     tensors: list[NDArray[np.float32]] = []

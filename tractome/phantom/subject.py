@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,11 +235,12 @@ def _stored(plain: Grid, storage: str) -> Grid:
     return Grid((shape[0], shape[1], shape[2]), plain.affine @ turn)
 
 
-def _turn(volume: NDArray[np.generic], storage: str) -> NDArray[np.generic]:
+def _turn(volume: NDArray[Any], storage: str) -> NDArray[Any]:
     """A volume (x, y, z, ...) brought from the plain grid to storage order."""
     axes, backwards = _orientation(storage)
     turned = np.transpose(volume, (*axes, *range(3, volume.ndim)))
-    return np.flip(turned, [axis for axis, back in enumerate(backwards) if back])
+    result: NDArray[Any] = np.flip(turned, tuple(axis for axis, back in enumerate(backwards) if back))
+    return result
 
 
 def _turned(
@@ -254,7 +256,7 @@ def _turned(
     """The packed arrays in storage order."""
     place = np.full(mask.shape, -1, dtype=np.int64)
     place[mask] = np.arange(np.count_nonzero(mask))
-    stored_place = np.asarray(_turn(place, storage))
+    stored_place = _turn(place, storage)
     stored_mask = stored_place >= 0
     order = stored_place[stored_mask]
     grid = _stored(plain, storage)
@@ -291,7 +293,7 @@ def _anatomy_images(
         tissue = _tissue_volume(anatomy, grid)[0]
     else:
         grid = _stored(plain, options.storage)
-        tissue = np.asarray(_turn(tissue, options.storage))
+        tissue = _turn(tissue, options.storage)
     n_voxels = int(np.prod(grid.shape))
     labels = np.zeros(n_voxels, dtype=np.int64)
     for start in range(0, n_voxels, _BLOCK):

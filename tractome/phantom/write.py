@@ -11,6 +11,18 @@ from numpy.typing import NDArray
 
 from tractome.phantom.subject import Phantom
 
+_TRUTH = {
+    "count": ("fibres", "Number of true fibres whose two ends lie in the two regions."),
+    "fa": (
+        "unitless",
+        "Mean over the true fibres of an edge of the segment-length-weighted mean of the noise-free FA along each.",
+    ),
+    "md": (
+        "mm2/s",
+        "Mean over the true fibres of an edge of the segment-length-weighted mean of the noise-free MD along each.",
+    ),
+}
+
 
 def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
     """Write a phantom's folder.
@@ -54,11 +66,6 @@ def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
         "n_edges": int(np.count_nonzero(np.triu(phantom.true_count))),
         "n_u_fibre_edges": len(phantom.u_fibre_edges),
         "n_fibres": phantom.wiring.n_fibres,
-        "truth": {
-            "count": "Fibres whose two ends lie in the two regions.",
-            "fa": "Mean over the fibres of an edge of the length-weighted mean of the noise-free FA along each.",
-            "md": "The same for MD, mm2/s.",
-        },
     }
     write_json(folder / "phantom.json", facts)
 
@@ -70,26 +77,20 @@ def _whole(values: NDArray[np.float32]) -> NDArray[np.int16]:
 
 def _write_tables(folder: Path, phantom: Phantom) -> None:
     from tractome.io.atomic import replacing
+    from tractome.io.matrix_text import write_matrix_tsv
+    from tractome.io.regions import write_region_table
 
     regions = phantom.regions
-    names = regions.names
-    lines = ["label\tname\themisphere\tstructure\tnetwork\tx_mm\ty_mm\tz_mm"]
-    for row, name in enumerate(names):
-        place = "\t".join(f"{value:.3f}" for value in regions.centroids_mm[row])
-        lines.append(
-            f"{regions.labels[row]}\t{name}\t{regions.hemispheres[row]}\t{regions.structures[row]}"
-            f"\t{regions.networks[row]}\t{place}"
-        )
-    tables = {"regions.tsv": lines}
-    for name, matrix in (
+    write_region_table(folder / "regions.tsv", regions, phantom.parcellation)
+    for measure, matrix in (
         ("count", phantom.true_count),
         ("fa", phantom.true_mean_fa),
         ("md", phantom.true_mean_md),
     ):
-        rows = ["\t".join([label, *(f"{v:.8g}" for v in line)]) for label, line in zip(names, matrix, strict=True)]
-        tables[f"truth_{name}.tsv"] = ["\t".join(["name", *names]), *rows]
-    pairs = [f"{names[a]}\t{names[b]}" for a, b in sorted(phantom.u_fibre_edges.tolist())]
-    tables["u_fibre_edges.tsv"] = ["first\tsecond", *pairs]
-    for file, content in tables.items():
-        with replacing(folder / file) as temporary:
-            temporary.write_text("\n".join(content) + "\n", encoding="utf-8")
+        unit, definition = _TRUTH[measure]
+        sidecar = {"Measure": measure, "Unit": unit, "Definition": definition, "IsMean": measure != "count"}
+        write_matrix_tsv(folder / f"truth_{measure}.tsv", matrix, regions, sidecar)
+    names = regions.names
+    pairs = [f"{names[a]}\t{names[b]}\n" for a, b in sorted(phantom.u_fibre_edges.tolist())]
+    with replacing(folder / "u_fibre_edges.tsv") as temporary:
+        temporary.write_text("first\tsecond\n" + "".join(pairs), encoding="utf-8")
