@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import resource
+import shlex
 import subprocess
 import sys
 
@@ -68,7 +69,7 @@ def test_every_help_has_an_example_that_parses(name, each):
     example = re.sub(r"\s+", " ", re.sub(r"[│╭╮╰╯─]", "", shown.stdout)).partition("Example: ")[2].strip()
     assert example.startswith(f"tractome {name}")
     # Every option of the example is one of the command's, and its arguments are enough.
-    words = example.split()[1 + len(name.split()) :]
+    words = shlex.split(example)[1 + len(name.split()) :]
     each.make_context(name, words, resilient_parsing=False)
 
 
