@@ -119,9 +119,11 @@ def _solve_voxel(
     products: Array,
     rows: Array,
     columns: Array,
+    n_directions: int,
     start: Array,
     penalty: float,
     tolerance: float,
+    floor: float,
     max_steps: int,
     matrix: Array,
     factor: Array,
@@ -168,9 +170,11 @@ def _solve_voxel(
                 state[i] = wanted
                 n_flips += 1
         if n_flips == 0:
-            lowest, highest = 0.0, 0.0
+            lowest, highest = 0.0, floor
             for i in range(n_constraints):
-                lowest, highest = min(lowest, amplitude[i]), max(highest, amplitude[i])
+                lowest = min(lowest, amplitude[i])
+            for i in range(n_directions):
+                highest = max(highest, amplitude[i])
             if lowest >= -tolerance * highest:
                 return True, step
             for i in range(n_constraints):
@@ -187,9 +191,11 @@ def deconvolve(
     hessian: Array,
     products: Array,
     constraints: Array,
+    n_directions: int,
     start: Array,
     penalty: float,
     tolerance: float,
+    floor: float,
     max_steps: int,
     out: Array,
     status: Array,
@@ -208,13 +214,17 @@ def deconvolve(
         Packed outer product of each constraint with itself.
     constraints : (c, n) float64
         Rows whose product with the solution must not be negative.
+    n_directions : int
+        The first rows, which are amplitudes of the distribution: their largest product is the voxel's peak.
     start : (n, n) float64
         Transposed matrix that maps b to a first guess.
     penalty : float
         Weight of the penalty of a violated constraint.
     tolerance : float
-        Largest violation, as a share of the largest product. Infinity leaves the constraint a soft one: the first
+        Largest violation, as a share of the peak. Infinity leaves the constraint a soft one: the first
         penalised minimum is the answer. Finite makes it a hard one, and `penalty` matters for speed only.
+    floor : float
+        Peaks lower than this count as this high: no voxel is refined below what matters.
     max_steps : int
         Newton steps per voxel.
     out : (k, n) float32
@@ -245,7 +255,7 @@ def deconvolve(
                 continue
             _times(design, signal[voxel], b)
             converged, steps = _solve_voxel(
-                b, hessian, products, constraints, columns, start, penalty, tolerance, max_steps,
+                b, hessian, products, constraints, columns, n_directions, start, penalty, tolerance, floor, max_steps,
                 matrix, factor, f, amplitude, multiplier, state, flips, weights,
             )  # fmt: skip
             for j in range(n):
@@ -260,9 +270,11 @@ def solve_constrained(
     hessian: Array,
     products: Array,
     constraints: Array,
+    n_directions: int,
     start: Array,
     penalty: float,
     tolerance: float,
+    floor: float,
     max_steps: int,
 ) -> tuple[Array, bool]:
     """Solve one problem: (solution (n,) float64, converged); the arguments are those of `deconvolve`."""
@@ -270,7 +282,8 @@ def solve_constrained(
     padded = (n + 7) // 8 * 8
     f = np.empty(padded)
     converged, _ = _solve_voxel(
-        b, hessian, products, constraints, np.ascontiguousarray(constraints.T), start, penalty, tolerance, max_steps,
+        b, hessian, products, constraints, np.ascontiguousarray(constraints.T), n_directions, start, penalty,
+        tolerance, floor, max_steps,
         np.empty(len(hessian)), np.empty((padded, padded)), f, np.empty(n_constraints), np.empty(n_constraints),
         np.empty(n_constraints, dtype=np.bool_), np.empty(n_constraints, dtype=np.int64), np.empty(n_constraints),
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,15 @@ def zonal_response(signal: NDArray[np.floating], cosine: NDArray[np.floating], l
     constraints = np.concatenate([zonal_derivative(angles[1:-1], lmax), zonal_basis(np.cos(angles), lmax)])
     start = np.linalg.inv(hessian).T
     solution, _ = solve_constrained(
-        projected, *packed_problem(hessian, constraints), constraints, np.ascontiguousarray(start), 1.0, 1e-5, 500
+        projected,
+        *packed_problem(hessian, constraints),
+        constraints,
+        len(constraints),
+        np.ascontiguousarray(start),
+        1.0,
+        1e-5,
+        0.0,
+        500,
     )
     return np.asarray(solution) * level
 
@@ -58,7 +68,8 @@ def single_fibre_response(
     directions: Floats,
     lmax: int,
     neighbours: NDArray[np.int64],
-) -> tuple[Floats, NDArray[np.intp]]:
+    among: NDArray[np.bool_] | None = None,
+) -> tuple[Floats, NDArray[np.intp], Floats]:
     """Response of a single fibre population from one shell, in the manner of Tournier et al. 2013.
 
     Deconvolve with a crude sharp response, keep the voxels whose FOD is most like one peak, take the response from
@@ -74,23 +85,30 @@ def single_fibre_response(
     lmax : int
     neighbours : (n_voxels, 6) int64
         Packed index of the face neighbours, -1 where outside the mask.
+    among : (n_voxels,) bool, optional
+        Voxels to choose from.
 
     Returns
     -------
     response : (lmax / 2 + 1,) float64
     voxels : (k,) intp
         The voxels it was taken from.
+    axes : (k, 3) float64
+        The fibre direction in each.
     """
-    n_voxels = len(signal)
-    n_wanted, n_kept = min(N_SINGLE_FIBRE, max(n_voxels // 20, 1)), min(N_CANDIDATES, n_voxels)
-    candidates = np.flatnonzero(np.isfinite(signal[:, volumes]).all(axis=1) & (signal[:, volumes] > 0).all(axis=1))
-    if not len(candidates):
-        candidates = np.arange(n_voxels)
+    shell = signal[:, volumes]
+    usable = np.asarray((np.isfinite(shell) & (shell > 0)).all(axis=1))
+    if among is not None and (usable & among).any():
+        usable &= among
+    if not usable.any():
+        usable[:] = True
+    candidates = np.flatnonzero(usable)
+    n_wanted, n_kept = min(N_SINGLE_FIBRE, max(len(candidates) // 20, 1)), min(N_CANDIDATES, len(candidates))
     level = float(signal[np.ix_(candidates, volumes)].mean())
     # A unit-amplitude disc: the shape matters in the first round, its size only for the constraint's strength.
     response = level * np.array([1.0, -1.0, 1.0]) if lmax >= 4 else level * np.array([1.0, -1.0])
     order = min(lmax, 4)
-    chosen: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+    chosen, chosen_axes = candidates[:0], np.zeros((0, 3))
     for _ in range(MAX_ROUNDS):
         system = single_shell_system(directions, response, order)
         coefficients, _ = deconvolve_all(
@@ -107,9 +125,73 @@ def single_fibre_response(
             zonal_response(signal[candidates[best]][:, volumes].ravel(), cosine.ravel(), lmax),
         )
         order = lmax
-        chosen = np.sort(candidates[best])
+        chosen, chosen_axes = candidates[best], axes[best, 0]
         if len(previous) == len(response) and np.linalg.norm(response - previous) < SETTLED * response[0]:
             break
         near = neighbours[candidates[ranking[:n_kept]]]
         candidates = np.unique(np.concatenate([candidates[ranking[:n_kept]], near[near >= 0]]))
-    return response, chosen
+        candidates = candidates[usable[candidates]]
+    return response, chosen, chosen_axes
+
+
+class TissueVoxels(NamedTuple):
+    """Voxels that stand for one tissue each, packed indices."""
+
+    white: NDArray[np.intp]
+    """All that may be white matter; the single-fibre ones are chosen among them."""
+    grey: NDArray[np.intp]
+    csf: NDArray[np.intp]
+
+
+WHITE_FA = 0.2
+GREY_SHARE = 0.02
+CSF_SHARE = 0.1
+MIN_TISSUE_VOXELS = 30
+
+
+def tissue_voxels(decay: Floats, fa: Floats, interior: NDArray[np.bool_]) -> TissueVoxels:
+    """Pick voxels of white matter, grey matter and CSF without any segmentation, in the manner of Dhollander 2016.
+
+    White matter is anisotropic. Of the rest, CSF loses most signal with the b-value and grey matter least; a threshold
+    of least variance parts them. Then the CSF voxels of the strongest decay and the grey ones nearest to their median
+    are kept.
+
+    Parameters
+    ----------
+    decay : (n_voxels,) float64
+        Mean over the shells of log(b0 signal / shell signal), unitless; NaN where not defined.
+    fa : (n_voxels,) float64
+    interior : (n_voxels,) bool
+        Voxels away from the mask's rim.
+
+    Returns
+    -------
+    TissueVoxels
+    """
+    usable = interior & np.isfinite(decay) & np.isfinite(fa) & (decay > 0)
+    white = np.flatnonzero(usable & (fa > WHITE_FA))
+    rest = np.flatnonzero(usable & (fa <= WHITE_FA))
+    if len(white) > 0:
+        low, high = np.percentile(decay[white], (10, 90))
+        # Anisotropic by noise or partial volume: far outside the bulk of white matter's decay.
+        white = white[(decay[white] > low - (high - low)) & (decay[white] < high + (high - low))]
+    if len(rest) < 2:
+        return TissueVoxels(white, rest, rest)
+    threshold = least_variance_threshold(decay[rest])
+    grey, csf = rest[decay[rest] < threshold], rest[decay[rest] >= threshold]
+    grey = grey[np.argsort(np.abs(decay[grey] - np.median(decay[grey])), kind="stable")]
+    csf = csf[np.argsort(-decay[csf], kind="stable")]
+    n_grey = min(len(grey), max(MIN_TISSUE_VOXELS, int(GREY_SHARE * len(grey))))
+    n_csf = min(len(csf), max(MIN_TISSUE_VOXELS, int(CSF_SHARE * len(csf))))
+    return TissueVoxels(white, grey[:n_grey], csf[:n_csf])
+
+
+def least_variance_threshold(values: Floats) -> float:
+    """Threshold that leaves the least variance within its two sides (Otsu 1979), exact, on (n,) values, n >= 2."""
+    ordered = np.sort(values)
+    count = np.arange(1, len(ordered))
+    below = np.cumsum(ordered)[:-1]
+    above = ordered.sum() - below
+    between = below**2 / count + above**2 / (len(ordered) - count)
+    best = int(np.argmax(between))
+    return float(0.5 * (ordered[best] + ordered[best + 1]))

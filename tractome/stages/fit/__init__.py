@@ -1,0 +1,16 @@
+"""Fit: from the signal to tensors and fibre orientation distributions."""
+
+from tractome.stages.fit.fods import bootstrap_orientations, fit_fods
+from tractome.stages.fit.model import choose_model
+from tractome.stages.fit.responses import estimate_response
+from tractome.stages.fit.tensors import fit_tensors, principal_directions, tensor_maps
+
+__all__ = [
+    "bootstrap_orientations",
+    "choose_model",
+    "estimate_response",
+    "fit_fods",
+    "fit_tensors",
+    "principal_directions",
+    "tensor_maps",
+]
