@@ -24,7 +24,6 @@ class StopReason(IntEnum):
     ENTERED_CSF = 5
     LEFT_IMAGE = 6
     TOO_LONG = 7
-    HIGH_CURVATURE = 8
 
 
 class RejectReason(IntEnum):
@@ -37,11 +36,7 @@ class RejectReason(IntEnum):
     TOO_LONG = 3
     ENDS_IN_CSF = 4
     ENDS_IN_WHITE_MATTER = 5
-    LEFT_IMAGE = 6
-    TRAVERSED_DEEP_GREY = 7
-    MISSED_INCLUDE = 8
-    HIT_EXCLUDE = 9
-    SEED_TOO_DEEP = 10
+    SEED_TOO_DEEP = 6
     """Balanced seeding: the seed is too far from both ends, so that a long streamline is not found more often."""
 
 

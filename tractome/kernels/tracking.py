@@ -24,13 +24,15 @@ METHODS = {"probabilistic": PROBABILISTIC, "deterministic": DETERMINISTIC}
 # Why an end stopped: values of datatypes.tractogram.StopReason.
 LEFT_MASK, LOW_SIGNAL, ENTERED_CORTEX, ENTERED_DEEP_GREY, ENTERED_CSF, LEFT_IMAGE, TOO_LONG = 1, 2, 3, 4, 5, 6, 7
 # Why a streamline was thrown away: values of datatypes.tractogram.RejectReason.
-KEPT, BAD_SEED, REJECT_SHORT, REJECT_LONG, REJECT_CSF, REJECT_WHITE, SEED_TOO_DEEP = 0, 1, 2, 3, 4, 5, 10
+KEPT, BAD_SEED, REJECT_SHORT, REJECT_LONG, REJECT_CSF, REJECT_WHITE, SEED_TOO_DEEP = 0, 1, 2, 3, 4, 5, 6
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int32]
 
 _GO_ON = 0
+_BELOW_ONE = 1 - 2.0**-24
+"""Largest number below 1 in single precision: a draw above it must not round up to the whole."""
 _SEEDS_PER_WORKER = 32
 
 
@@ -194,7 +196,7 @@ def _track_seed(
         if end == 0:
             _reverse(points, n)
             if n - 1 > rules.max_seed_depth:
-                limit = min(limit, n + rules.max_seed_depth + 1)
+                limit = min(limit, n + rules.max_seed_depth)
     if n < 2 or (n - 1) * rules.step_mm < rules.min_length_mm:
         verdict[0] = REJECT_SHORT
         return 0
@@ -314,7 +316,7 @@ def _start_direction(sphere: Sphere, rules: Rules, u: float, scratch: Scratch) -
     for direction in range(n_half):
         total += _amplitude(sphere, scratch.sh, direction, rules.cutoff)
         scratch.amplitudes[direction] = total
-    return _draw(scratch.amplitudes, n_half, np.float32(u) * total)
+    return _draw(scratch.amplitudes, n_half, u)
 
 
 @kernel
@@ -333,7 +335,7 @@ def _next_direction(sphere: Sphere, rules: Rules, axis: int, u: float, scratch: 
     for slot in range(start, stop):
         total += _amplitude(sphere, scratch.sh, sphere.cone_members[slot], rules.cutoff)
         scratch.amplitudes[slot - start] = total
-    chosen = _draw(scratch.amplitudes, stop - start, np.float32(u) * total)
+    chosen = _draw(scratch.amplitudes, stop - start, u)
     return sphere.cone_members[start + chosen] if chosen >= 0 else -1
 
 
@@ -348,10 +350,11 @@ def _amplitude(sphere: Sphere, sh: Floats, direction: int, cutoff: float) -> np.
 
 
 @kernel
-def _draw(cumulative: Floats, n: int, target: np.float32) -> int:
-    """First index whose running total exceeds `target`; -1 where the total is 0."""
+def _draw(cumulative: Floats, n: int, u: float) -> int:
+    """First of n indices whose running total exceeds a share `u` in [0, 1) of the whole; -1 where that is 0."""
     if n == 0 or cumulative[n - 1] <= 0:
         return -1
+    target = np.float32(min(u, _BELOW_ONE)) * cumulative[n - 1]
     low, high = 0, n - 1
     while low < high:
         middle = (low + high) // 2

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tractome.datatypes._checks import frozen
 from tractome.datatypes.fields import OrientationField, ScalarMap
 from tractome.datatypes.grid import Grid, require_same_grid
 from tractome.datatypes.tissue import TissueMap
@@ -94,6 +95,7 @@ def find_seeds(
     else:
         chosen, grid = field.mask, field.grid
         if fa is not None:
+            require_same_grid(field.grid, fa.grid, "the orientation field", "the FA map")
             chosen = chosen & (fa.volume() >= options.fa_threshold)
     voxels = np.argwhere(chosen)
     if not len(voxels):
@@ -112,11 +114,11 @@ def _tissue_seeds(tissue: TissueMap, options: TrackOptions) -> NDArray[np.bool_]
     fractions = tissue.fractions
     white = fractions[..., 2] >= 0.5
     grey = fractions[..., 0] + fractions[..., 1] > 0.5
-    if options.seed_source == "white-matter" or not grey.any():
-        return white
     if options.seed_source == "interface":
         touching: NDArray[np.bool_] = white & binary_dilation(grey)
         return touching
+    if options.seed_source == "white-matter" or not grey.any():
+        return white
     # No point of a streamline that ends in grey matter within the seed depth can be further from grey matter than that;
     # distances are between voxel centres, so a voxel's diagonal is added.
     sizes_mm = tissue.grid.voxel_sizes_mm
@@ -233,28 +235,32 @@ class _Engine:
         fa_volume = np.zeros((0, 0, 0), np.float32)
         if tissue is None and fa is not None:
             require_same_grid(field.grid, fa.grid, "the orientation field", "the FA map")
-            fa_volume = fa.volume()
+            fa_volume = np.nan_to_num(fa.volume())  # not defined: no fibre
         row_of = np.full(field.grid.shape, -1, np.int32)
         row_of[field.mask] = np.arange(len(field.coefficients), dtype=np.int32)
         if tissue is None:
             fractions, from_field = np.zeros((0, 0, 0, 5), np.float32), np.eye(4)[:3]
         else:
-            fractions, from_field = np.asarray(tissue.fractions), (tissue.grid.inverse @ field.grid.affine)[:3]
+            fractions, from_field = tissue.fractions, (tissue.grid.inverse @ field.grid.affine)[:3]
+        coefficients = field.coefficients
+        if not np.isfinite(coefficients).all():
+            coefficients = np.where(np.isfinite(coefficients), coefficients, np.float32(0))
         return cls(
-            tracking.Field(np.asarray(field.coefficients), row_of, fa_volume),
+            # Arrays read-only and numbers of one type throughout: numba compiles an engine for each combination.
+            tracking.Field(frozen(coefficients, np.float32), row_of, fa_volume),
             tracking.Sphere(
                 sh_basis(directions, field.lmax).astype(np.float32),
                 np.ascontiguousarray(step_mm * directions @ field.grid.inverse[:3, :3].T),
                 starts,
                 members,
             ),
-            tracking.Tissue(fractions, np.ascontiguousarray(from_field), options.crop_at_interface),
+            tracking.Tissue(frozen(fractions, np.float32), np.ascontiguousarray(from_field), options.crop_at_interface),
             tracking.Rules(
                 tracking.METHODS[options.method],
-                options.fod_cutoff,
-                options.fa_threshold,
-                step_mm,
-                min_length_mm(options, field.grid, has_tissue=tissue is not None),
+                float(options.fod_cutoff),
+                float(options.fa_threshold),
+                float(step_mm),
+                float(min_length_mm(options, field.grid, has_tissue=tissue is not None)),
                 int(options.max_length_mm / step_mm) + 1,
                 math.ceil(options.backtrack_mm / step_mm) if tissue is not None else 0,
                 math.ceil(options.seed_depth_mm / step_mm) if options.seed_source == "balanced" else _NO_LIMIT,
@@ -304,7 +310,7 @@ def _collect(
 
     accepted = np.flatnonzero(n_points > 0)
     n_seeds = len(n_points)
-    if limit is not None and len(accepted) > limit:
+    if limit is not None and len(accepted) >= limit:
         accepted = accepted[:limit]
         n_seeds = int(accepted[-1]) + 1
     offsets = np.concatenate([[0], np.cumsum(n_points[accepted], dtype=np.int64)])
