@@ -25,6 +25,7 @@ from tractome.stages.register.quality import (
     correlation,
     jacobian,
     mutual_information,
+    require_information,
     require_quality,
     white_matter_dice,
 )
@@ -127,6 +128,7 @@ def register_t1(
     t1, b0 = _contrast(t1, "The T1"), _contrast(b0, "The b0")
     report(0, 4)
     to_t1, information = _b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid)
+    require_information(information)
     report(1, 4)
     to_dwi = np.asarray(np.linalg.inv(to_t1), dtype=np.float64)
     head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, _LINEAR_SPACING_MM, 20.0)

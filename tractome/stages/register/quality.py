@@ -65,14 +65,18 @@ def correlation(first: NDArray[Any], second: NDArray[Any], inside: NDArray[np.bo
 
 
 def mutual_information(first: NDArray[Any], second: NDArray[Any], inside: NDArray[np.bool_]) -> float:
-    """Mutual information of two images over a mask, from a joint histogram, in nats."""
+    """Mutual information of two images over a mask, from a joint histogram, in nats.
+
+    Less what independent images show because the histogram is filled by few voxels (Miller 1955).
+    """
     if inside.sum() < 100:
         return 0.0
     joint = np.histogram2d(_clipped(first[inside]), _clipped(second[inside]), bins=_BINS)[0]
     joint /= joint.sum()
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     filled = joint > 0
-    return float((joint[filled] * np.log(joint[filled] / independent[filled])).sum())
+    bias = (filled.sum() - (joint.sum(axis=0) > 0).sum() - (joint.sum(axis=1) > 0).sum() + 1) / (2 * inside.sum())
+    return float((joint[filled] * np.log(joint[filled] / independent[filled])).sum() - bias)
 
 
 def _clipped(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -100,6 +104,17 @@ def jacobian(warp_mm: NDArray[np.float32], spacing_mm: float) -> NDArray[np.floa
     columns = [np.gradient(warp_mm.astype(np.float64), spacing_mm, axis=axis) for axis in range(3)]
     matrix = np.stack(columns, axis=-1) + np.eye(3)
     return np.asarray(np.linalg.det(matrix))
+
+
+def require_information(information: float) -> None:
+    """Raise RegistrationError when b0 and T1 share too little after the rigid step (nats) to lie on each other."""
+    if information < MIN_INFORMATION:
+        message = (
+            f"The registration of the b0 to the T1 failed: mutual information {information:.3f} in the brain, at least "
+            f"{MIN_INFORMATION:.2f} is needed. Look at both in one viewer: are they of one subject, and do the headers "
+            "tell left, front and top rightly? Without a usable T1, leave it out: FA is registered then."
+        )
+        raise RegistrationError(message)
 
 
 def require_quality(quality: RegistrationQuality, min_correlation: float, what: str, remedy: str) -> None:
@@ -130,6 +145,7 @@ def require_quality(quality: RegistrationQuality, min_correlation: float, what: 
         raise RegistrationError(message)
 
 
+MIN_INFORMATION = 0.07
 MIN_DICE = 0.6
 SCALE_RANGE = (0.6, 2.2)
 MAX_FOLDED = 0.02
