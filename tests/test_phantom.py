@@ -361,3 +361,42 @@ def test_progress_is_told(phantom):
     make_phantom(small(n_bundles=3, n_u_fibres=1, n_deep=0), progress=lambda done, total: told.append((done, total)))
     assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
     assert all(later > earlier for (earlier, _), (later, _) in itertools.pairwise(told))
+
+
+@pytest.mark.parametrize("storage", PHANTOM_STORAGE)
+def test_files_in_any_storage_keep_left_left_and_the_callosum_left_to_right(storage, tmp_path):
+    from tractome.io.images import read_tissue
+    from tractome.io.subjects import read_diffusion
+    from tractome.options import FitOptions, ReadOptions
+    from tractome.stages.fit import fit_tensors, principal_directions, tensor_maps
+
+    made = make_phantom(small(storage=storage, lesion=True, directions=(20,), n_u_fibres=0))
+    write_phantom(tmp_path, made)
+    names = ("dwi.nii.gz", "dwi.bval", "dwi.bvec", "mask.nii.gz")
+    image = read_diffusion(*(tmp_path / name for name in names), ReadOptions()).image
+    world = image.grid.to_world(np.argwhere(image.mask))
+    tissue = read_tissue(tmp_path / "5tt.nii.gz")
+    sick = tissue.grid.to_world(np.argwhere(tissue.fractions[..., 4] > 0.9))
+    assert len(sick)
+    assert (sick[:, 0] < 0).all()
+    # Sick tissue is brighter without diffusion weighting: the scan and the tissue map agree where it is.
+    lesion = made.anatomy.lesion(world) < -2
+    mirrored = made.anatomy.lesion(world * (-1, 1, 1)) < -2
+    assert image.mean_b0[lesion].mean() > 1.3 * image.mean_b0[mirrored].mean()
+    tensors = fit_tensors(image, FitOptions())
+    callosum = (made.anatomy.callosum(world) < -1) & (np.abs(world[:, 0]) < 6)
+    callosum &= tensor_maps(tensors)["fa"].values > 0.3
+    assert callosum.sum() > 10
+    across = np.median(np.abs(principal_directions(tensors)[callosum]), axis=0)
+    assert across[0] > 0.9
+    assert across[1:].max() < 0.4
+
+
+def test_whole_brain_at_2_mm_keeps_to_memory_and_time():
+    import time
+
+    started = time.process_time()
+    made = make_phantom(PhantomOptions(t1_voxel_size_mm=4.0, median_fibres=100, n_bundles=60, directions=(8, 8)))
+    # 70 volumes and all the fibres take about twice as long; the limit is a minute on two cores.
+    assert time.process_time() - started < 40
+    assert 150_000 < made.image.n_voxels < 220_000

@@ -254,12 +254,19 @@ def _turned(
     md: NDArray[np.float32],
 ) -> tuple[DiffusionImage, NDArray[np.float32], ScalarMap, ScalarMap]:
     """The packed arrays in storage order."""
+    grid = _stored(plain, storage)
+    if grid.is_same(plain):
+        return (
+            DiffusionImage(noisy, gradients, mask, grid),
+            clean,
+            ScalarMap("fa", "unitless", fa, mask, grid),
+            ScalarMap("md", "mm2/s", md, mask, grid),
+        )
     place = np.full(mask.shape, -1, dtype=np.int64)
     place[mask] = np.arange(np.count_nonzero(mask))
     stored_place = _turn(place, storage)
     stored_mask = stored_place >= 0
     order = stored_place[stored_mask]
-    grid = _stored(plain, storage)
     image = DiffusionImage(noisy[order], gradients, stored_mask, grid)
     maps = (
         ScalarMap("fa", "unitless", fa[order], stored_mask, grid),
