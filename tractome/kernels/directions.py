@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 def geodesic_sphere(frequency: int) -> NDArray[np.float64]:
     """Directions spread evenly over the sphere, closed under reversal.
 
-    The faces of an icosahedron are cut into `frequency` squared triangles each and their corners pushed to the sphere.
+    The faces of an icosahedron are cut into `frequency` squared triangles each, its edges into equal angles. (Equal
+    lengths on the flat faces would crowd the directions around the icosahedron's corners by half as much again, and
+    directions drawn from them would lean away from the true ones by up to 3 degrees.)
 
     Parameters
     ----------
     frequency : int > 0
-        Gives 10 frequency^2 + 2 directions; neighbours are about 63 / frequency degrees apart.
+        Gives 10 frequency^2 + 2 directions; neighbours are about 66 / frequency degrees apart.
 
     Returns
     -------
@@ -26,6 +28,7 @@ def geodesic_sphere(frequency: int) -> NDArray[np.float64]:
     corners = np.concatenate([np.roll(corners, shift, axis=1) for shift in range(3)])
     corners /= np.linalg.norm(corners, axis=1)[:, None]
     is_edge = corners @ corners.T > 0.4
+    edge_angle = np.arccos(5**-0.5)
     points = []
     for a in range(12):
         for b in range(a + 1, 12):
@@ -33,7 +36,7 @@ def geodesic_sphere(frequency: int) -> NDArray[np.float64]:
                 if is_edge[a, b] and is_edge[b, c] and is_edge[a, c]:
                     for i in range(frequency + 1):
                         for j in range(frequency + 1 - i):
-                            weights = np.array([i, j, frequency - i - j]) / frequency
+                            weights = np.sin(np.array([i, j, frequency - i - j]) * (edge_angle / frequency))
                             points.append(weights @ corners[[a, b, c]])
     unit = np.array(points)
     unit /= np.linalg.norm(unit, axis=1)[:, None]
