@@ -1,0 +1,194 @@
+"""Slow twins of the tracking kernels: random numbers, directions, interpolation, and the whole engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_WORD = 2**64
+
+
+def mix(value):
+    """SplitMix64's finaliser, in Python's own integers."""
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) % _WORD
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) % _WORD
+    return value ^ (value >> 31)
+
+
+def stream_key(seed, stream):
+    return mix((mix((seed + 0x9E3779B97F4A7C15) % _WORD) + stream * 0xD1B54A32D192ED03) % _WORD)
+
+
+def random_bits(seed, stream, draw):
+    key = stream_key(seed, stream)
+    return mix(mix((key + (draw + 1) * 0x9E3779B97F4A7C15) % _WORD) ^ key)
+
+
+def uniform(seed, stream, draw):
+    return (random_bits(seed, stream, draw) >> 11) / 2**53
+
+
+def cone(directions, axis, max_angle_deg):
+    """Indices of the directions within an angle of direction number `axis`."""
+    angles = np.degrees(np.arccos(np.clip(directions @ directions[axis], -1, 1)))
+    return np.flatnonzero(angles <= max_angle_deg + 1e-4)
+
+
+def corner_weights(shape, point):
+    """The voxels around a point that exist, and the trilinear weight of each."""
+    low = np.floor(point).astype(int)
+    share = np.asarray(point, float) - low
+    for corner in np.ndindex(2, 2, 2):
+        voxel = low + corner
+        if (voxel >= 0).all() and (voxel < shape).all():
+            yield tuple(voxel), float(np.prod(np.where(np.array(corner) == 1, share, 1 - share)))
+
+
+def interpolate(volume, point):
+    """Trilinear, of a volume (nx, ny, nz) or (nx, ny, nz, k); zeros outside."""
+    total = np.zeros(volume.shape[3:])
+    for voxel, weight in corner_weights(volume.shape[:3], point):
+        total = total + weight * volume[voxel].astype(float)
+    return total
+
+
+def interpolate_packed(rows, row_of, point):
+    """Trilinear, of rows packed by a mask; also the share of the weights inside it."""
+    total, inside = np.zeros(rows.shape[1]), 0.0
+    for voxel, weight in corner_weights(row_of.shape, point):
+        if row_of[voxel] >= 0:
+            total = total + weight * rows[row_of[voxel]].astype(float)
+            inside += weight
+    return total, inside
+
+
+class Tracker:
+    """The tracking engine, one streamline at a time, in plain Python.
+
+    Takes the same arrays as the kernel; what it does with them is written from the rules, not from the kernel:
+    a streamline is a list of points and a list of the directions by which they were reached.
+    """
+
+    def __init__(self, field, sphere, tissue, rules):
+        self.field, self.sphere, self.tissue, self.rules = field, sphere, tissue, rules
+        self.has_tissue = tissue.fractions.size > 0
+        self.n_directions = len(sphere.steps)
+
+    def streamline(self, seed, index, seed_centres, seed_axes):
+        """Points (n, 3) and the names of rejection, first stop, last stop; no points when rejected."""
+        draws = (uniform(seed, index, draw) for draw in range(10**9))
+        centre = seed_centres[int(next(draws) * len(seed_centres))]
+        jitter = np.array([next(draws), next(draws), next(draws)]) - 0.5
+        start = (centre + seed_axes @ jitter).astype(np.float32)
+        stop, sh = self.look(start)
+        direction = None if stop else self.choose(np.arange(self.n_directions // 2), sh, next(draws), "probabilistic")
+        if direction is None:
+            return [], ("BAD_SEED", "NONE", "NONE")
+        opposite = (direction + self.n_directions // 2) % self.n_directions
+        one, stop_one = self.walk([start], [direction], direction, self.rules.max_points - 1, draws)
+        if self.verdict(stop_one):
+            return [], (self.verdict(stop_one), stop_one, "NONE")
+        steps_left = self.rules.max_points - len(one)
+        is_deep = len(one) - 1 > self.rules.max_seed_depth
+        other, stop_other = self.walk(
+            [start], [opposite], None, min(steps_left, self.rules.max_seed_depth) if is_deep else steps_left, draws
+        )
+        stops = (stop_one, stop_other)
+        if self.verdict(stop_other):
+            too_deep = is_deep and stop_other == "TOO_LONG" and self.rules.max_seed_depth < steps_left
+            return [], ("SEED_TOO_DEEP" if too_deep else self.verdict(stop_other), *stops)
+        points = one[::-1] + other[1:]
+        if (len(points) - 1) * self.rules.step_mm < self.rules.min_length_mm:
+            return [], ("TOO_SHORT", *stops)
+        return np.array(points), ("NONE", *stops)
+
+    def walk(self, points, taken, forced, n_steps, draws):
+        """Follow the field from the seed until an end that may stay; go back and try again where it may not."""
+        furthest, n_back = 1, 0
+        while True:
+            stop = self.follow(points, taken, forced, n_steps, draws)
+            forced = None
+            if stop == "TOO_LONG" or not self.verdict(stop):
+                return points, stop
+            if len(points) > furthest:
+                furthest, n_back = len(points), 0
+            n_back += 1
+            keep = furthest - n_back
+            if n_back > self.rules.max_backtrack or keep <= 1:
+                return points, stop
+            del points[keep:], taken[keep:]
+
+    def follow(self, points, taken, forced, n_steps, draws):
+        """Add points until something stops that; `forced` is the first direction where it is not to be drawn."""
+        while len(points) <= n_steps:
+            direction = forced
+            if direction is None:
+                start, end = self.sphere.cone_starts[taken[-1] : taken[-1] + 2]
+                _, sh = self.look(points[-1])
+                direction = self.choose(self.sphere.cone_members[start:end], sh, next(draws))
+            forced = None
+            if direction is None:
+                return "LOW_SIGNAL"
+            points.append((points[-1] + self.sphere.steps[direction]).astype(np.float32))
+            taken.append(direction)
+            stop, _ = self.look(points[-1])
+            if stop == "ENTERED_CORTEX" and self.tissue.crop:
+                points[-1] = self.interface(points[-2], points[-1])
+            if stop:
+                return stop
+        return "TOO_LONG"
+
+    def look(self, point):
+        """Why a streamline stops at a point ("" where it goes on), and the orientation field there."""
+        point = np.asarray(point, float)
+        shape = self.field.row_of.shape
+        if (point < -0.5).any() or (point >= np.array(shape) - 0.5).any():
+            return "LEFT_IMAGE", None
+        sh, inside = interpolate_packed(self.field.rows, self.field.row_of, point)
+        if self.has_tissue:
+            return self.tissue_stop(point), sh
+        if inside < 0.5:
+            return "LEFT_MASK", sh
+        if self.field.fa.size and interpolate(self.field.fa, point) < self.rules.fa_threshold:
+            return "LOW_SIGNAL", sh
+        return "", sh
+
+    def tissue_stop(self, point):
+        there = self.tissue.from_field @ np.append(point, 1)
+        cortex, deep, white, csf, lesion = interpolate(self.tissue.fractions, there)
+        grey, white = cortex + deep, white + lesion
+        if grey + white + csf < 0.5:
+            return "LEFT_MASK"
+        if csf >= max(grey, white):
+            return "ENTERED_CSF"
+        if grey > white:
+            return "ENTERED_CORTEX" if cortex >= deep else "ENTERED_DEEP_GREY"
+        return ""
+
+    def verdict(self, stop):
+        """Name of the reason to reject a streamline with such an end, or "" where it may stay."""
+        always = {"TOO_LONG": "TOO_LONG"}
+        with_tissue = {"ENTERED_CSF": "ENDS_IN_CSF", "LOW_SIGNAL": "ENDS_IN_WHITE_MATTER"} if self.has_tissue else {}
+        return (always | with_tissue).get(stop, "")
+
+    def choose(self, candidates, sh, u, method=None):
+        """One of the candidate directions by the method, or None where none reaches the cutoff."""
+        amplitudes = (self.sphere.basis[candidates] @ sh.astype(np.float32)).astype(np.float32)
+        amplitudes[~(amplitudes >= self.rules.cutoff)] = 0
+        if not (amplitudes > 0).any():
+            return None
+        if method is None and self.rules.method == 1:
+            return int(candidates[np.argmax(amplitudes)])
+        totals = np.cumsum(amplitudes, dtype=np.float32)
+        return int(candidates[np.searchsorted(totals, np.float32(u) * totals[-1], side="right")])
+
+    def interface(self, before, after):
+        """Where the segment entered the cortex, to 1/64 of it, on the cortex's side."""
+        before, after = before.astype(float), after.astype(float)
+        low, high = 0, 64
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.tissue_stop(before + middle / 64 * (after - before)):
+                high = middle
+            else:
+                low = middle
+        return (before + high / 64 * (after - before)).astype(np.float32)
