@@ -19,29 +19,30 @@ from tractome.datatypes.grid import Grid
 from tractome.datatypes.template import Template
 from tractome.errors import ImageError
 from tractome.options import ParcellateOptions
-from tractome.stages.register.greedy import run_greedy
 from tractome.stages.register.quality import (
     RegistrationQuality,
     correlation,
     jacobian,
-    mutual_information,
     require_information,
     require_quality,
     white_matter_dice,
 )
 from tractome.stages.register.sampling import IDENTITY, pull, resample, transformed, working_grid
+from tractome.stages.register.steps import (
+    DEFORM_SPACING_MM,
+    LINEAR_SPACING_MM,
+    MARGIN_MM,
+    affine,
+    b0_to_t1,
+    deform,
+    dilated,
+)
 
 __all__ = ["Registration", "RegistrationQuality", "register_fa", "register_t1", "space_mismatch", "warp_labels"]
 
 Progress = Callable[[int, int], None]
 
-_LINEAR_SPACING_MM = 2.0
-_DEFORM_SPACING_MM = 1.5
 _LABEL_SPACING_MM = 1.0
-_MARGIN_MM = 10.0
-_LINEAR = "-V 0 -threads 1 -seed 1 -a -m NMI -n 100x50"
-"""One thread: with more, greedy's affine result changes from run to run. The seed fixes its sampling jitter."""
-_DEFORM = "-V 0 -seed 1 -m NCC 2x2x2 -s 2vox 0.7vox -n 100x60x20"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +128,19 @@ def register_t1(
     report = progress or (lambda done, total: None)
     t1, b0 = _contrast(t1, "The T1"), _contrast(b0, "The b0")
     report(0, 4)
-    to_t1, information = _b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid)
+    to_t1, information = b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid)
     require_information(information)
     report(1, 4)
     to_dwi = np.asarray(np.linalg.inv(to_t1), dtype=np.float64)
-    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, _LINEAR_SPACING_MM, 20.0)
+    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, LINEAR_SPACING_MM, 20.0)
     image = resample(t1, t1_grid, head)
     from_dwi = resample(dwi_mask, dwi_grid, head, to_dwi) > 0.5
-    matrix, brain = _affine(image, _dilated(from_dwi, 2), head, template, template.t1)
+    matrix, brain = affine(image, dilated(from_dwi, 2), head, template, template.t1)
     report(2, 4)
-    grid = working_grid(brain, head, _DEFORM_SPACING_MM, _MARGIN_MM)
+    grid = working_grid(brain, head, DEFORM_SPACING_MM, MARGIN_MM)
     fine = resample(t1, t1_grid, grid)
     fine_brain = resample(brain, head, grid) > 0.5
-    warp = _deform(fine, fine_brain, grid, template, template.t1, matrix, n_threads)
+    warp = deform(fine, fine_brain, grid, template, template.t1, matrix, n_threads)
     report(3, 4)
     centre = dwi_grid.to_world(np.argwhere(dwi_mask).mean(axis=0))
     quality = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
@@ -201,13 +202,13 @@ def register_fa(
     report = progress or (lambda done, total: None)
     fa = _contrast(fa, "The FA map")
     report(0, 3)
-    head = working_grid(mask, grid, _LINEAR_SPACING_MM, 20.0)
+    head = working_grid(mask, grid, LINEAR_SPACING_MM, 20.0)
     image, inside = resample(fa, grid, head), resample(mask, grid, head) > 0.5
-    matrix, _ = _affine(image, inside, head, template, template.white)
+    matrix, _ = affine(image, inside, head, template, template.white)
     report(1, 3)
-    working = working_grid(mask, grid, _DEFORM_SPACING_MM, _MARGIN_MM)
+    working = working_grid(mask, grid, DEFORM_SPACING_MM, MARGIN_MM)
     fine, brain = resample(fa, grid, working), resample(mask, grid, working) > 0.5
-    warp = _deform(fine, brain, working, template, template.white, matrix, n_threads)
+    warp = deform(fine, brain, working, template, template.white, matrix, n_threads)
     report(2, 3)
     quality = _quality(fine, brain, working, template, template.white, matrix, warp)
     require_quality(
@@ -270,112 +271,6 @@ def _contrast(volume: NDArray[np.float32], what: str) -> NDArray[np.float32]:
         message = f"{what} holds one value only, {float(clean.flat[0]):g}; it cannot be registered. Check the file."
         raise ImageError(message)
     return clean
-
-
-def _dilated(mask: NDArray[np.bool_], n_voxels: int) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    return np.asarray(ndimage.binary_dilation(mask, iterations=n_voxels))
-
-
-def _b0_to_t1(
-    b0: NDArray[np.float32], mask: NDArray[np.bool_], dwi_grid: Grid, t1: NDArray[np.float32], t1_grid: Grid
-) -> tuple[NDArray[np.float64], float]:
-    """Rigid, DWI world -> T1 world, and the mutual information in the mask.
-
-    Compared only within the DWI mask, with the b0 unmasked: a masked b0 pulled the mask's edge to the skull. Started
-    from the headers and from matched centres; the one with more mutual information is kept.
-    """
-    grid = working_grid(mask, dwi_grid, _LINEAR_SPACING_MM, _MARGIN_MM)
-    fixed, inside = resample(b0, dwi_grid, grid), resample(mask, dwi_grid, grid) > 0.5
-    whole = working_grid(np.ones((2, 2, 2), dtype=np.bool_), _outline(t1_grid), _LINEAR_SPACING_MM, 0.0)
-    moving = resample(t1, t1_grid, whole)
-    starts = [IDENTITY, IDENTITY.copy()]
-    starts[1][:3, 3] = _head_centre(moving, whole) - grid.to_world(np.argwhere(inside).mean(axis=0))
-    images = {"b0": (fixed, grid), "inside": (inside, grid)}
-    for number, start in enumerate(starts):
-        shifted = Grid(whole.shape, np.linalg.inv(start) @ whole.affine)
-        images[f"t1_{number}"] = (moving, shifted)
-    found = run_greedy(
-        [f"{_LINEAR} -dof 6 -ia-identity -i b0 t1_{k} -gm inside -o rigid_{k}" for k in range(len(starts))],
-        images,
-        [f"rigid_{k}" for k in range(len(starts))],
-    )
-    matrices = [start @ found[f"rigid_{k}"] for k, start in enumerate(starts)]
-    scored = [(mutual_information(fixed, resample(moving, whole, grid, matrix), inside), matrix) for matrix in matrices]
-    information, matrix = max(scored, key=lambda pair: pair[0])
-    return matrix, information
-
-
-def _head_centre(t1: NDArray[np.float32], grid: Grid) -> NDArray[np.float64]:
-    """Rough centre of the brain in a T1 of the head, world mm: the neck is left out."""
-    world = grid.to_world(np.argwhere(t1 > 0.5 * t1[t1 > t1.mean()].mean()))
-    top = np.percentile(world[:, 2], 99.9)
-    return np.asarray(world[world[:, 2] > top - 150.0].mean(axis=0))
-
-
-def _outline(grid: Grid) -> Grid:
-    """A grid of 2 x 2 x 2 voxels whose centres are the corners of another."""
-    affine = grid.affine.copy()
-    affine[:3, :3] *= np.maximum(np.array(grid.shape) - 1, 1)
-    return Grid((2, 2, 2), affine)
-
-
-def _affine(
-    image: NDArray[np.float32],
-    mask: NDArray[np.bool_],
-    grid: Grid,
-    template: Template,
-    contrast: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Affine, subject world -> template world, and the brain mask refined by the template's.
-
-    In two rounds: the first within the mask that was given, the second within what the template, as it lies then,
-    leaves of it.
-    """
-    average = working_grid(template.t1 > 0, template.grid, _LINEAR_SPACING_MM, _MARGIN_MM)
-    moving = resample(contrast, template.grid, average)
-    first = run_greedy(
-        [f"{_LINEAR} -dof 12 -ia-image-centers -i fixed moving -o affine"],
-        {"fixed": (image * mask, grid), "moving": (moving, average)},
-        ["affine"],
-    )["affine"]
-    brain = _refined(mask, grid, template, first)
-    nearby = resample(contrast, template.grid, grid, first)
-    second = run_greedy(
-        [f"{_LINEAR} -dof 12 -ia-identity -i fixed moving -o affine"],
-        {"fixed": (image * brain, grid), "moving": (nearby, grid)},
-        ["affine"],
-    )["affine"]
-    matrix = first @ second
-    return matrix, _refined(mask, grid, template, matrix)
-
-
-def _refined(mask: NDArray[np.bool_], grid: Grid, template: Template, matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where both the given mask, dilated, and the template's brain, dilated by less, are."""
-    average = resample(template.t1 > 0, template.grid, grid, matrix) > 0.5
-    both = _dilated(average, 1) & _dilated(mask, 2)
-    return both if both.any() else mask
-
-
-def _deform(
-    image: NDArray[np.float32],
-    brain: NDArray[np.bool_],
-    grid: Grid,
-    template: Template,
-    contrast: NDArray[np.float32],
-    matrix: NDArray[np.float64],
-    n_threads: int,
-) -> NDArray[np.float32]:
-    """Warp on `grid`, (x, y, z, 3) float32 mm, to apply before `matrix`."""
-    nearby = resample(contrast, template.grid, grid, matrix)
-    threads = f"-threads {n_threads} " if n_threads > 0 else ""
-    found = run_greedy(
-        [f"{threads}{_DEFORM} -i fixed moving -gm brain -o warp"],
-        {"fixed": (image * brain, grid), "moving": (nearby, grid), "brain": (brain, grid)},
-        ["warp"],
-    )
-    return found["warp"]
 
 
 def _quality(
