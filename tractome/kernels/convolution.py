@@ -20,7 +20,7 @@ SOFT_PENALTY_PER_VOLUME = 3e-5
 RIDGE_PER_VOLUME = 1e-5
 HARD_RIDGE = 1e-6
 HARD_PENALTY = 1e-2
-HARD_TOLERANCE = 5e-3
+HARD_TOLERANCE = 9e-3
 PEAK_FLOOR = 0.01
 """Amplitude, in MRtrix3's scale: a single fibre peaks between 1 and 3."""
 

@@ -60,7 +60,8 @@ def fit_fods(
     if n_open:
         logger.warning("%d of %d voxels: the FOD is not quite at its optimum.", n_open, len(status))
     n_white = n_coefficients(choice.lmax)
-    tissues = {name: np.ascontiguousarray(coefficients[:, n_white + i]) for i, name in enumerate(names)}
+    # The constraint holds to a tolerance; a share of a tissue is never below nothing.
+    tissues = {name: np.maximum(coefficients[:, n_white + i], 0) for i, name in enumerate(names)}
     return OrientationField(coefficients[:, :n_white], image.mask, image.grid, tissues, choice.model)
 
 
