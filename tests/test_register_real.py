@@ -70,7 +70,7 @@ def parcellation_of(registration, name="desikan-killiany-83"):
 
 def require_anatomy(parcellation):
     """What must hold in any upright head: sides, front before back, the brainstem below."""
-    centre = {name: place for name, place in zip(parcellation.regions.names, parcellation.centroids_mm, strict=True)}
+    centre = dict(zip(parcellation.regions.names, parcellation.centroids_mm, strict=True))
     for name in centre:
         if name.endswith("-left"):
             assert centre[name][0] < centre[name.replace("-left", "-right")][0], name

@@ -162,10 +162,10 @@ class ParcellateOptions(_Checked):
         "or for a label image the regions found in it.",
     )
     min_correlation: float = _option(
-        0.5, "Lowest accepted correlation of T1 and warped template over grey and white matter.", low=0, high=1
+        0.6, "Lowest accepted correlation of T1 and warped template over grey and white matter.", low=0, high=1
     )
     min_fa_correlation: float = _option(
-        0.5,
+        0.6,
         "Lowest accepted correlation of FA and the template's white matter over grey and white matter.",
         low=0,
         high=1,

@@ -31,6 +31,7 @@ __all__ = [
     "check_atlas",
     "list_atlases",
     "read_atlas",
+    "read_atlas_regions",
     "read_region_table",
     "read_template",
     "write_region_table",
@@ -137,19 +138,21 @@ def read_atlas(name: str) -> Atlas:
     AtlasError
         No atlas of this name (the nearest is suggested), or its files contradict each other.
     """
-    folder = _folder_of(name)
-    info = _read_info(folder)
-    labels, grid = read_labels(folder / _LABELS)
-    regions = read_region_table(folder / _REGIONS, info.name)
+    info, regions = read_atlas_regions(name)
+    labels, grid = read_labels(atlas_files(name)["labels"])
     faults = check_atlas(labels, grid, regions)
     if faults:
-        message = f"The atlas {name} in {folder} contradicts itself: {' '.join(faults)} Add it again, corrected."
+        message = (
+            f"The atlas {name} in {_folder_of(name)} contradicts itself: {' '.join(faults)} Add it again, corrected."
+        )
         raise AtlasError(message)
     return Atlas(labels, grid, regions, info)
 
 
-def atlas_files(name: str) -> dict[str, Path]:
-    """The files that an atlas is made of, by role: ``labels`` and ``regions``.
+def read_atlas_regions(name: str) -> tuple[AtlasInfo, RegionTable]:
+    """Read what is said about an atlas, and its regions, without its volume.
+
+    An atlas may have no volume: it then names the labels that a program makes in each subject.
 
     Raises
     ------
@@ -157,6 +160,27 @@ def atlas_files(name: str) -> dict[str, Path]:
         No atlas of this name (the nearest is suggested).
     """
     folder = _folder_of(name)
+    info = _read_info(folder)
+    return info, read_region_table(folder / _REGIONS, info.name)
+
+
+def atlas_files(name: str, *, volume: bool = True) -> dict[str, Path]:
+    """The files that an atlas is made of, by role: ``regions`` and, if wanted, ``labels``.
+
+    Raises
+    ------
+    AtlasError
+        No atlas of this name (the nearest is suggested), or a volume is wanted that it has not.
+    """
+    folder = _folder_of(name)
+    if not volume:
+        return {"regions": folder / _REGIONS}
+    if not (folder / _LABELS).is_file():
+        message = (
+            f"The atlas {name} has no volume that could be brought to a subject: it names the labels that a program "
+            "makes in each subject. Give that label image with --labels, or choose an atlas with a volume."
+        )
+        raise AtlasError(message)
     return {"labels": folder / _LABELS, "regions": folder / _REGIONS}
 
 

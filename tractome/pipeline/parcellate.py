@@ -43,15 +43,20 @@ class LabelSource:
     labels: Path | None = None
     regions: Path | None = None
 
-    def require(self) -> None:
-        """Raise unless the files are there and make sense together."""
-        for path, flag in ((self.t1, "--t1"), (self.labels, "--labels"), (self.regions, "--regions")):
-            if path is not None and not path.is_file():
-                message = f"There is no {path}. Check the path given with {flag}."
-                raise (AtlasError if flag == "--regions" else ImageError)(message)
-        if self.regions is not None and self.labels is None:
-            message = "--regions names the regions of a label image; give that image with --labels too."
-            raise OptionError(message)
+
+def require_sources(source: LabelSource, options: ParcellateOptions) -> str:
+    """Raise unless the files are there, make sense together, and the atlas is known; the name of the parcellation."""
+    for path, flag in ((source.t1, "--t1"), (source.labels, "--labels"), (source.regions, "--regions")):
+        if path is not None and not path.is_file():
+            message = f"There is no {path}. Check the path given with {flag}."
+            raise (AtlasError if flag == "--regions" else ImageError)(message)
+    if source.regions is not None and source.labels is None:
+        message = "--regions names the regions of a label image; give that image with --labels too."
+        raise OptionError(message)
+    atlas = options.atlas or (OWN_LABELS if source.labels is not None else DEFAULT_ATLAS)
+    if source.regions is None and atlas != OWN_LABELS:
+        atlas_files(atlas, volume=source.labels is None)
+    return require_file_name(atlas, "The name of an atlas")
 
 
 def parcellate_subject(
@@ -67,10 +72,8 @@ def parcellate_subject(
     n_threads : int
         For the registration, 0 for all there are.
     """
-    source.require()
+    atlas = require_sources(source, options)
     subject = ledger.subject
-    atlas = options.atlas or (OWN_LABELS if source.labels is not None else DEFAULT_ATLAS)
-    require_file_name(atlas, "The name of an atlas")
     ledger.finished("fit")
     inputs = {"mask": subject.mask, "mean_b0": subject.mean_b0}
     if source.labels is not None:
@@ -78,10 +81,8 @@ def parcellate_subject(
         if source.regions is not None:
             inputs["regions"] = source.regions
         elif atlas != OWN_LABELS:
-            inputs["regions"] = atlas_files(atlas)["regions"]
+            inputs |= atlas_files(atlas, volume=False)
     else:
-        # A misspelt name is found before the registration, not after it.
-        atlas_files(atlas)
         register_subject(ledger, options, source.t1, n_threads)
         inputs |= registered_inputs(subject, atlas)
     prefix = f"{subject.name}_seg-{atlas}"
@@ -128,12 +129,12 @@ def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> 
 
 def _own_labels(path: Path, table: Path | None, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable]:
     """Labels of the subject, with the regions of a table, of a known atlas, or found in the image."""
-    from tractome.io.atlases import read_atlas, read_region_table
+    from tractome.io.atlases import read_atlas_regions, read_region_table
     from tractome.stages.parcellate import regions_from_labels
 
     labels, grid = read_labels(path)
     if table is not None:
         return labels, grid, read_region_table(table, atlas)
     if atlas != OWN_LABELS:
-        return labels, grid, read_atlas(atlas).regions
+        return labels, grid, read_atlas_regions(atlas)[1]
     return labels, grid, regions_from_labels(labels, grid)

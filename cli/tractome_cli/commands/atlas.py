@@ -38,14 +38,13 @@ def list_(chosen: Chosen, as_json: AsJson = False) -> None:
 @command()
 def show_(name: Name, chosen: Chosen, as_json: AsJson = False) -> None:
     """Show where an atlas comes from, what to cite, and its regions."""
-    from tractome.io.atlases import read_atlas
+    from tractome.io.atlases import read_atlas_regions
 
-    atlas = read_atlas(name)
-    regions = atlas.regions
+    info, regions = read_atlas_regions(name)
     if as_json:
-        show_json({**atlas.info.as_dict(), "regions": list(regions.names)})
+        show_json({**info.as_dict(), "regions": list(regions.names)})
         return
-    facts = [(key.replace("_", " "), str(value)) for key, value in atlas.info.as_dict().items() if value]
+    facts = [(key.replace("_", " "), str(value)) for key, value in info.as_dict().items() if value]
     show_table(name, facts)
     columns = zip(regions.labels, regions.names, regions.hemispheres, regions.structures, regions.networks, strict=True)
     rows = [tuple(str(cell) for cell in row) for row in columns]
