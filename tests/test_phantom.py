@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -400,3 +401,34 @@ def test_whole_brain_at_2_mm_keeps_to_memory_and_time():
     # 70 volumes and all the fibres take about twice as long; the limit is a minute on two cores.
     assert time.process_time() - started < 40
     assert 150_000 < made.image.n_voxels < 220_000
+
+
+def test_a_lesion_may_cut_every_bundle():
+    options = {"n_bundles": 1, "n_u_fibres": 0, "voxel_size_mm": 8.0, "random_seed": 6}
+    assert make_phantom(small(**options)).wiring.n_fibres > 0
+    made = make_phantom(small(**options, lesion=True))
+    assert made.wiring.n_fibres == 0
+    assert not made.true_count.any()
+    assert np.isnan(made.true_mean_fa).all()
+
+
+def test_many_small_regions_are_all_there():
+    made = make_phantom(small(n_cortical=600, voxel_size_mm=3.0, n_bundles=4, n_u_fibres=4))
+    assert made.parcellation.missing == ()
+
+
+def test_the_sample_subject_is_what_its_command_makes():
+    from tractome.io.images import read_labels
+    from tractome.io.matrices import read_connectome
+
+    folder = Path(__file__).parents[1] / "sample_data"
+    if not folder.is_dir():
+        pytest.skip("the sample subject is not beside these tests")
+    facts = json.loads((folder / "phantom.json").read_text())
+    stored = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["options"].items()}
+    made = make_phantom(PhantomOptions(**stored))
+    np.testing.assert_array_equal(read_labels(folder / "labels.nii.gz")[0] - 1, made.parcellation.rows)
+    truth = read_connectome(folder / "truth_count.tsv").matrices["count"]
+    # On another processor a fibre at the edge of what is allowed may fall on the other side.
+    np.testing.assert_allclose(made.true_count, truth, rtol=0.02, atol=2)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6

@@ -33,6 +33,7 @@ _CALLOSUM_HALF_LENGTH_MM = 40.0
 _CALLOSUM_HALF_HEIGHT_MM = 7.0
 _CALLOSUM_REACH_MM = 14.0
 _LESION_RADIUS_MM = 10.0
+_CORTEX_AREA_MM2 = 58_000.0
 _VENTRICLE = ((10.0, 2.0, 4.5), (5.0, 28.0, 6.0))
 # Centre (right side, relative to the brain's centre) and semi-axes, mm: roughly thalamus, caudate, putamen, pallidum,
 # hippocampus, amygdala, accumbens.
@@ -314,7 +315,9 @@ def _cortical_seeds(surface: Points, half: int, rng: np.random.Generator) -> Poi
     left = sides[0][rng.choice(len(sides[0]), half, replace=False)]
     for _ in range(4):
         left = _cell_means(sides[0], left)
-    right = left * (-1.0, 1.0, 1.0) + rng.normal(0.0, 3.0, left.shape)
+    # Jitter by a tenth of a region's width, or many small regions would fall on one another.
+    width_mm = np.sqrt(_CORTEX_AREA_MM2 / (2 * half))
+    right = left * (-1.0, 1.0, 1.0) + rng.normal(0.0, min(3.0, 0.105 * width_mm), left.shape)
     seeds = (left, _cell_means(sides[1], right))
     # A mean of surface points lies below the surface: bring each seed back to its nearest point.
     return np.concatenate([side[cKDTree(side).query(seed)[1]] for side, seed in zip(sides, seeds, strict=True)])
@@ -324,9 +327,9 @@ def _cell_means(points: Points, seeds: Points) -> Points:
     from scipy.spatial import cKDTree
 
     cell = cKDTree(seeds).query(points)[1]
-    n_points = np.maximum(np.bincount(cell, minlength=len(seeds)), 1)
+    n_points = np.bincount(cell, minlength=len(seeds))
     sums = np.stack([np.bincount(cell, points[:, axis], len(seeds)) for axis in range(3)], axis=1)
-    result: Points = sums / n_points[:, None]
+    result: Points = np.where(n_points[:, None] > 0, sums / np.maximum(n_points, 1)[:, None], seeds)
     return result
 
 

@@ -49,9 +49,9 @@ def bin_fibres(wiring: Wiring, mask: NDArray[np.bool_], grid: Grid, options: Pha
     packed = np.full(grid.shape, -1, dtype=np.int64)
     packed[mask] = np.arange(np.count_nonzero(mask))
     area = fibre_area_mm2(options)
-    voxels: list[NDArray[np.int64]] = []
-    densities: list[NDArray[np.float32]] = []
-    tensors: list[NDArray[np.float32]] = []
+    voxels = [np.zeros(0, dtype=np.int64)]
+    densities = [np.zeros(0, dtype=np.float32)]
+    tensors = [np.zeros((0, 6), dtype=np.float32)]
     offsets = wiring.offsets()
     for bundle in range(len(wiring.ends)):
         fibres = wiring.fibres[offsets[bundle] : offsets[bundle + 1]].astype(np.float64)

@@ -118,7 +118,9 @@ def make_wiring(anatomy: Anatomy, options: PhantomOptions) -> Wiring:
         ends, is_u, axial, radial = ends[whole], is_u[whole], axial[whole], radial[whole]
         fibres = [bunch for bunch, keep in zip(fibres, whole, strict=True) if keep]
     bundle = np.repeat(np.arange(len(ends)), [len(bunch) for bunch in fibres])
-    return Wiring(ends, is_u, axial, radial, np.concatenate(fibres), bundle)
+    # A lesion may have cut every bundle there was.
+    none = np.zeros((0, N_POINTS, 3), dtype=np.float32)
+    return Wiring(ends, is_u, axial, radial, np.concatenate([none, *fibres]), bundle)
 
 
 def _ports(anatomy: Anatomy, surface: Points, options: PhantomOptions) -> _Ports:
