@@ -55,7 +55,7 @@ class GradientsRead:
 
 
 def read_gradients(
-    bval_path: PathLike, bvec_path: PathLike | None, grid: Grid, n_volumes: int, options: ReadOptions
+    bval_path: PathLike, bvec_path: PathLike | None, grid: Grid, n_volumes: int | None, options: ReadOptions
 ) -> GradientsRead:
     """Read b-values and directions, check them, and bring the directions to world axes.
 
@@ -67,8 +67,8 @@ def read_gradients(
         Directions as FSL and BIDS keep them, three rows or three columns.
     grid : Grid
         Of the diffusion image: tells what its axes are.
-    n_volumes : int
-        Of the diffusion image.
+    n_volumes : int or None
+        Of the diffusion image; None where there is no image yet.
     options : ReadOptions
 
     Raises
@@ -84,7 +84,7 @@ def read_gradients(
         vectors = _read_bvecs(Path(bvec_path), bvals, Path(bval_path).name) @ _fsl_to_world(grid).T
         what = Path(bvec_path).name
     _require_bvals(bvals, Path(bval_path).name)
-    if len(bvals) != n_volumes:
+    if n_volumes is not None and len(bvals) != n_volumes:
         message = (
             f"{Path(bval_path).name} has {len(bvals)} values but the image has {n_volumes} volumes. Each volume needs "
             "one b-value and one direction; check that the files come from the same scan."
