@@ -432,3 +432,25 @@ def test_the_sample_subject_is_what_its_command_makes():
     # On another processor a fibre at the edge of what is allowed may fall on the other side.
     np.testing.assert_allclose(made.true_count, truth, rtol=0.02, atol=2)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 6e6
+
+
+def test_the_command_scans_with_a_table_from_files(tmp_path):
+    from typer.testing import CliRunner
+
+    from tractome.io.gradients import read_gradients, write_gradients
+    from tractome.options import ReadOptions
+    from tractome_cli.app import app
+
+    options = small(storage="LPS")
+    grid, table = phantom_grid(options), make_gradients(small(shells=(700.0,), directions=(9,), random_seed=2))
+    write_gradients(tmp_path / "a.bval", tmp_path / "a.bvec", table, grid)
+    size = "--voxel-size 5 --t1-voxel-size 8 --cortical 20 --deep 6 --bundles 4 --u-fibres 2 --median-fibres 60"
+    arguments = ["phantom", str(tmp_path / "out"), *size.split(), "--storage", "LPS"]
+    files = ["--bval", str(tmp_path / "a.bval"), "--bvec", str(tmp_path / "a.bvec")]
+    result = CliRunner().invoke(app, arguments + files)
+    assert result.exit_code == 0, result.output
+    read = read_gradients(tmp_path / "out" / "dwi.bval", tmp_path / "out" / "dwi.bvec", grid, 11, ReadOptions())
+    np.testing.assert_allclose(read.gradients.bvals, table.bvals)
+    np.testing.assert_allclose(read.gradients.bvecs, table.bvecs, atol=1e-6)
+    refused = CliRunner().invoke(app, [*arguments, "--force", *files[2:]])
+    assert refused.exit_code == 2
