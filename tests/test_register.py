@@ -1,5 +1,12 @@
 """Register: a known transform is found again, in any storage order, and what cannot be registered is refused."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -198,6 +205,38 @@ def test_greedy_is_silent_and_its_failure_is_ours(egg, capfd):
         run_greedy(["-no-such-option"], pair, [])
     printed = capfd.readouterr()
     assert printed.out == "" and printed.err == ""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the child through /proc")
+def test_ctrl_c_ends_a_registration_at_once():
+    """The signal goes to us alone, as from `kill -INT`: the child that does the work must end too."""
+    program = (
+        "import numpy as np\n"
+        "from tractome.datatypes.grid import Grid\n"
+        "from tractome.stages.register.greedy import run_greedy\n"
+        "noise = np.random.default_rng(0).normal(size=(90, 90, 90))\n"
+        "images = {name: (noise, Grid(noise.shape, np.eye(4))) for name in 'ab'}\n"
+        "print('ready', flush=True)\n"
+        "run_greedy(['-threads 1 -m NCC 4x4x4 -n 9999x9999 -i a b -o warp'], images, ['warp'])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as ours:
+        try:
+            assert ours.stdout.readline() == b"ready\n"
+            children = Path(f"/proc/{ours.pid}/task/{ours.pid}/children")
+            until = time.monotonic() + 60
+            while not children.read_text().split() and time.monotonic() < until:
+                time.sleep(0.1)
+            child = int(children.read_text().split()[0])
+            time.sleep(3.0)
+            ours.send_signal(signal.SIGINT)
+            errors = ours.communicate(timeout=30)[1]
+        finally:
+            ours.kill()
+    assert b"KeyboardInterrupt" in errors
+    assert not Path(f"/proc/{child}").exists()
 
 
 def test_greedy_matrices_and_warps_are_ras(egg):

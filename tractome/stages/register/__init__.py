@@ -62,7 +62,7 @@ class Registration:
     to_dwi : (4, 4) float64
         World of the registered image -> world of the DWI, rigid; the identity without a T1.
     brain : (x, y, z) bool
-        Brain mask on the grid of the warp.
+        On the grid of the warp: the template's brain in its final place, within the mask that was given.
     quality : RegistrationQuality
     space : str
         Name of the template's space.
@@ -143,7 +143,7 @@ def register_t1(
     warp = deform(fine, fine_brain, grid, template, template.t1, matrix, n_threads)
     report(3, 4)
     centre = dwi_grid.to_world(np.argwhere(dwi_mask).mean(axis=0))
-    quality = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
+    quality, final = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
     quality = RegistrationQuality(
         **{
             **quality.as_dict(),
@@ -159,7 +159,7 @@ def register_t1(
         "Without a usable T1, leave it out: FA is registered then.",
     )
     report(4, 4)
-    return Registration(matrix, warp, grid, t1_grid, to_dwi, fine_brain, quality, template.space)
+    return Registration(matrix, warp, grid, t1_grid, to_dwi, final, quality, template.space)
 
 
 def register_fa(
@@ -210,7 +210,7 @@ def register_fa(
     fine, brain = resample(fa, grid, working), resample(mask, grid, working) > 0.5
     warp = deform(fine, brain, working, template, template.white, matrix, n_threads)
     report(2, 3)
-    quality = _quality(fine, brain, working, template, template.white, matrix, warp)
+    quality, final = _quality(fine, brain, working, template, template.white, matrix, warp)
     require_quality(
         quality,
         options.min_fa_correlation,
@@ -220,7 +220,7 @@ def register_fa(
     )
     report(3, 3)
     labels = working_grid(mask, grid, _LABEL_SPACING_MM, 4.0)
-    return Registration(matrix, warp, working, labels, IDENTITY, brain, quality, template.space)
+    return Registration(matrix, warp, working, labels, IDENTITY, final, quality, template.space)
 
 
 def warp_labels(registration: Registration, labels: NDArray[np.int64], grid: Grid) -> tuple[NDArray[np.int64], Grid]:
@@ -281,8 +281,8 @@ def _quality(
     contrast: NDArray[np.float32],
     matrix: NDArray[np.float64],
     warp: NDArray[np.float32],
-) -> RegistrationQuality:
-    """Judge on the grid of the warp; parts that the subject's mask lacks do not count."""
+) -> tuple[RegistrationQuality, NDArray[np.bool_]]:
+    """Judge on the grid of the warp, within `brain`; and the brain as the template, in its final place, says."""
     # The warp moves a position first, the matrix takes it to the template.
     warped, grey, white = (
         pull(volume, template.grid, grid, matrix, warp, grid, order=1)
@@ -292,12 +292,14 @@ def _quality(
     tissue = (grey + white) > 0.5
     change = jacobian(warp, float(grid.voxel_sizes_mm[0]))[brain]
     low, high = np.percentile(change, (1, 99))
-    return RegistrationQuality(
+    final = (pull(template.t1 > 0, template.grid, grid, matrix, warp, grid, order=0)) & brain
+    quality = RegistrationQuality(
         correlation=correlation(image, warped, tissue),
         white_matter_dice=white_matter_dice(image, white, grey),
         jacobian_low=float(low),
         jacobian_high=float(high),
         folded_fraction=float((change <= 0).mean()),
         scale=float(np.linalg.det(matrix[:3, :3])),
-        brain_volume_mm3=float(brain.sum() * grid.voxel_volume_mm3),
+        brain_volume_mm3=float(final.sum() * grid.voxel_volume_mm3),
     )
+    return quality, final
