@@ -61,7 +61,7 @@ def run_greedy(
     np.savez(parcel, **arrays)  # type: ignore[arg-type]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     call = [sys.executable, "-c", "from tractome.stages.register.greedy import serve; serve()"]
-    # Leaving the block by Ctrl-C waits for the child, which gets the same signal; `kill` makes sure that it ends.
+    # Popen itself gives a child a quarter of a second after Ctrl-C and then leaves it running.
     with subprocess.Popen(
         call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
     ) as process:
@@ -69,6 +69,7 @@ def run_greedy(
             answer, errors = process.communicate(parcel.getvalue())
         except BaseException:
             process.kill()
+            process.wait()
             raise
     if process.returncode != 0:
         reason = errors.decode(errors="replace").strip().splitlines()
