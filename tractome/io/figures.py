@@ -98,6 +98,8 @@ def draw_streamlines(
     figure = _figure(13.5, 5)
     volume, _ = to_ras(fa, grid)
     origin, corner = _bounds(grid)
+    inside = grid.to_world(np.argwhere(fa > 0)) if (fa > 0).any() else np.array([origin, corner])
+    low, high = inside.min(axis=0) - 5.0, inside.max(axis=0) + 5.0
     for index, (plane, (across, right, up)) in enumerate(_PLANES.items()):
         axes = figure.add_subplot(1, 3, index + 1)
         shadow = volume.max(axis=across)
@@ -110,6 +112,8 @@ def draw_streamlines(
             alpha=0.6,
         )
         axes.add_collection(lines)
+        axes.set_xlim(low[right], high[right])
+        axes.set_ylim(low[up], high[up])
         _bare(axes, plane)
     figure.suptitle(f"{len(streamlines)} streamlines: red left-right, green front-back, blue up-down", color="white")
     _save(figure, path)
@@ -225,11 +229,9 @@ def _figure(width: float, height: float, *, dark: bool = True) -> Figure:
 def _draw_slices(path: Path, volume: NDArray[Any], sizes: NDArray[np.float64], title: str) -> None:
     """Draw a colour volume, already turned to RAS, as slices along each axis."""
     figure = _figure(3 * N_SLICES, 9)
-    shown = volume.max(axis=-1) > 0
+    volume = _cropped(volume)
     for row, (plane, (across, right, up)) in enumerate(_PLANES.items()):
-        filled = np.flatnonzero(shown.any(axis=tuple(axis for axis in range(3) if axis != across)))
-        first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, volume.shape[across] - 1)
-        places = np.linspace(first, last, N_SLICES + 2)[1:-1]
+        places = np.linspace(0, volume.shape[across] - 1, N_SLICES + 2)[1:-1]
         for column, place in enumerate(places):
             axes = figure.add_subplot(3, N_SLICES, row * N_SLICES + column + 1)
             picture = np.take(volume, round(place), axis=across)
@@ -238,6 +240,14 @@ def _draw_slices(path: Path, volume: NDArray[Any], sizes: NDArray[np.float64], t
             _bare(axes, plane if column == 0 else "")
     figure.suptitle(title + ". The subject's left is on the left.", color="white")
     _save(figure, path)
+
+
+def _cropped(volume: NDArray[Any]) -> NDArray[Any]:
+    """The part of a colour volume that is not black."""
+    filled = np.argwhere(volume.max(axis=-1) > 0)
+    if not len(filled):
+        return volume
+    return volume[tuple(slice(low, high + 1) for low, high in zip(filled.min(axis=0), filled.max(axis=0), strict=True))]
 
 
 def _bare(axes: Axes, title: str) -> None:

@@ -11,9 +11,9 @@ from tractome.pipeline.connect import connect_subject, export_subject
 from tractome.pipeline.fit import ScanFiles, fit_subject
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Ledger
-from tractome.pipeline.parcellate import LabelSource, parcellate_subject
+from tractome.pipeline.parcellate import LabelSource, parcellate_subject, require_sources
 from tractome.pipeline.threads import use_threads
-from tractome.pipeline.track import track_subject
+from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.provenance import StageRecord
 
 
@@ -53,13 +53,16 @@ class RunOptions:
 def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dict[str, StageRecord]:
     """Do all stages that are not done yet.
 
-    Parcellation comes before tracking: it fails sooner when labels or registration are wrong.
+    What can be checked at once (names, files, formats) is checked before the first stage. Parcellation comes before
+    tracking: it fails sooner when labels or registration are wrong.
 
     Returns
     -------
     dict of str to StageRecord
         By stage, in order.
     """
+    require_sources(files.regions_from, options.parcellate)
+    require_tracking_inputs(files.tissue, files.seed_mask, options.whole)
     use_threads(options.track.n_threads, ledger.listener)
     done = {"fit": fit_subject(ledger, files.scan, options.read, options.fit)}
     done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from, options.track.n_threads)

@@ -50,17 +50,12 @@ def track_subject(
         Format in which whole streamlines are kept too.
     """
     subject = ledger.subject
-    if whole is not None and whole not in TRACTOGRAM_FORMATS:
-        message = f"--tractogram {whole} is not known; choose one of: {', '.join(TRACTOGRAM_FORMATS)}."
-        raise OptionError(message)
+    require_tracking_inputs(tissue, seed_mask, whole)
     model = str(ledger.finished("fit").facts["model"])
     inputs = {"orientations": subject.orientations(model), "mask": subject.mask}
     inputs |= {name: subject.tensor_map(name) for name in TENSOR_MAPS}
     for role, path in (("tissue", tissue), ("seed_mask", seed_mask)):
         if path is not None:
-            if not path.is_file():
-                message = f"There is no {path}. Check the path given with --{role.replace('_', '-')}."
-                raise ImageError(message)
             inputs[role] = path
     step = Step(
         name="track",
@@ -74,6 +69,17 @@ def track_subject(
         work=lambda made: _track(ledger, model, options, tissue, seed_mask, whole, made),
     )
     return ledger.do(step)
+
+
+def require_tracking_inputs(tissue: Path | None, seed_mask: Path | None, whole: str | None) -> None:
+    """Raise unless the files are there and the format of whole streamlines is known."""
+    if whole is not None and whole not in TRACTOGRAM_FORMATS:
+        message = f"--tractogram {whole} is not known; choose one of: {', '.join(TRACTOGRAM_FORMATS)}."
+        raise OptionError(message)
+    for path, flag in ((tissue, "--tissue"), (seed_mask, "--seed-mask")):
+        if path is not None and not path.is_file():
+            message = f"There is no {path}. Check the path given with {flag}."
+            raise ImageError(message)
 
 
 def read_maps(subject: SubjectFolder) -> dict[str, ScalarMap]:

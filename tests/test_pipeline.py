@@ -1,0 +1,440 @@
+"""The whole way on a small phantom: what is made, what is done again, and that the bytes stay the same."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tractome.errors import OptionError, SpaceError, TableError, TrackingError
+from tractome.options import (
+    ConnectOptions,
+    ExportOptions,
+    FitOptions,
+    ParcellateOptions,
+    PhantomOptions,
+    TrackOptions,
+)
+from tractome.pipeline import (
+    LabelSource,
+    Listener,
+    RunOptions,
+    SubjectFiles,
+    connect_subject,
+    export_subject,
+    find_scan,
+    fit_subject,
+    new_subject,
+    old_subject,
+    parcellate_subject,
+    run_subject,
+    summarise_run,
+    track_subject,
+)
+
+OPTIONS = RunOptions(
+    fit=FitOptions(model="csd", lmax=4),
+    track=TrackOptions(n_streamlines=300),
+    export=ExportOptions(formats=("npz", "tsv", "csv", "mat", "graphml", "graph", "nilearn")),
+)
+
+
+class Heard(Listener):
+    """Remembers which steps were done, and what was noted."""
+
+    def __init__(self):
+        self.done, self.notes = [], []
+
+    def ends(self, stage, seconds):
+        self.done.append(stage.partition("/")[0])
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory):
+    """Folder of a phantom as small as one can be that still has every kind of region."""
+    from tractome.phantom import make_phantom, write_phantom
+
+    folder = tmp_path_factory.mktemp("phantom")
+    options = PhantomOptions(
+        voxel_size_mm=6.0,
+        t1_voxel_size_mm=6.0,
+        n_cortical=8,
+        n_deep=2,
+        n_bundles=8,
+        n_u_fibres=2,
+        directions=(12, 16),
+        n_b0=2,
+    )
+    write_phantom(folder, make_phantom(options))
+    return folder
+
+
+def files_of(phantom, **changed):
+    """What `tractome run` is given for a phantom."""
+    source = LabelSource(labels=phantom / "labels.nii.gz", regions=phantom / "regions.tsv")
+    scan = find_scan(phantom / "dwi.nii.gz", mask=phantom / "mask.nii.gz")
+    return dataclasses.replace(SubjectFiles(scan, source, tissue=phantom / "5tt.nii.gz"), **changed)
+
+
+def do(phantom, out, options=OPTIONS, *, force=False, **changed):
+    """One run; what was heard, and the records."""
+    heard, files = Heard(), files_of(phantom, **changed)
+    with new_subject(out, files.scan.dwi, None, heard, force=force) as ledger:
+        records = run_subject(ledger, files, options)
+    return heard, records
+
+
+def contents(out):
+    """SHA-256 of every result file, by path."""
+    paths = sorted(path for path in Path(out).rglob("*") if path.is_file() and path.name != "provenance.json")
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+@pytest.fixture(scope="session")
+def done(phantom, tmp_path_factory):
+    """Folder of a finished run; tests that change it copy it first."""
+    out = tmp_path_factory.mktemp("done") / "out"
+    do(phantom, out)
+    return out
+
+
+@pytest.fixture
+def copy(done, tmp_path):
+    import shutil
+
+    return Path(shutil.copytree(done, tmp_path / "out"))
+
+
+def test_everything_is_made(done, phantom):
+    root = done / "sub-01"
+    prefix = "connectivity/sub-01_seg-labels"
+    for path in (
+        *(f"dwi/sub-01_model-tensor_param-{name}_dwimap.nii.gz" for name in ("fa", "md", "ad", "rd", "s0")),
+        "dwi/sub-01_model-csd_param-wmfod_dwimap.nii.gz",
+        "dwi/sub-01_model-csd_param-wmfod_dwimap.json",
+        "tractogram/sub-01_streamlines.trx",
+        f"{prefix}_connectome.npz",
+        *(f"{prefix}_stat-{name}_relmat.{suffix}" for name in ("count", "fa", "length") for suffix in ("tsv", "json")),
+        f"{prefix}_regions.tsv",
+        "graph/sub-01_seg-labels_graph.graphml",
+        "figures/sub-01_colourfa.png",
+        "figures/sub-01_seg-labels_labels.png",
+        "figures/sub-01_seg-labels_matrices.png",
+        "figures/sub-01_seg-labels_connectome.png",
+        "figures/sub-01_streamlines.png",
+        "provenance.json",
+    ):
+        assert (root / path).is_file(), path
+    assert json.loads((done / "dataset_description.json").read_text())["GeneratedBy"] == [{"Name": "tractome"}]
+
+
+def test_the_numbers_agree_with_each_other(done):
+    from tractome.io.matrices import read_connectome
+    from tractome.io.tractograms import read_streamline_table
+
+    root = done / "sub-01"
+    stages = json.loads((root / "provenance.json").read_text())["stages"]
+    facts = {name.partition("/")[0]: record["facts"] for name, record in stages.items()}
+    connectome = read_connectome(root / "connectivity/sub-01_seg-labels_connectome.npz")
+    count = connectome.matrices["count"]
+    assert read_streamline_table(root / "tractogram/sub-01_streamlines.trx").n_streamlines == 300
+    assert facts["track"]["n_accepted"] == 300 == connectome.n_streamlines
+    assert facts["track"]["n_seeds"] == 300 + sum(facts["track"]["rejected"].values())
+    assert np.triu(count).sum() + connectome.n_unassigned == 300
+    assert facts["connect"]["n_edges"] == np.count_nonzero(np.triu(count, 1))
+    assert facts["export"]["n_edges"] == facts["connect"]["n_edges"]
+    assert 0 < facts["track"]["mean_fa_white_matter"] < 1
+
+
+def test_every_output_is_recorded_with_its_hash_and_its_source(done):
+    root = done / "sub-01"
+    stages = json.loads((root / "provenance.json").read_text())["stages"]
+    recorded = {path: value for record in stages.values() for path, value in record["outputs"].items()}
+    assert recorded == {path.removeprefix("sub-01/"): value for path, value in contents(done).items() if "/" in path}
+    for name, record in stages.items():
+        assert record["status"] == "done"
+        assert record["seconds"] > 0
+        assert record["peak_memory_mb"] > 10
+        assert record["circumstances"]["packages"]["numpy"] == np.__version__
+        assert record["inputs"].keys() == record["input_paths"].keys() != set(), name
+
+
+def test_a_second_run_does_nothing_and_says_so(phantom, copy):
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()}
+    heard, _ = do(phantom, copy)
+    assert heard.done == []
+    assert any("nothing was changed" in note for note in heard.notes)
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"connect": ConnectOptions(radius_mm=6.0)}, ["connect", "export"]),
+        ({"connect": ConnectOptions(assignment="end-voxel")}, ["connect", "export"]),
+        ({"export": ExportOptions(formats=("csv",))}, ["export"]),
+        ({"parcellate": ParcellateOptions(atlas="other-name")}, ["parcellate", "connect", "export"]),
+        ({"track": TrackOptions(n_streamlines=200)}, ["track", "connect", "export"]),
+        ({"track": TrackOptions(n_streamlines=300, n_threads=1, block_size=77)}, []),
+        ({"whole": "tck"}, ["track"]),
+        ({"fit": FitOptions(model="csd", lmax=2)}, ["fit", "track", "connect", "export"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_one_changed_option_redoes_what_depends_on_it(phantom, copy, changed, expected):
+    options = dataclasses.replace(OPTIONS, **changed)
+    heard, _ = do(phantom, copy, options)
+    assert heard.done == expected
+    # And the way there does not show in the result: the folder of a fresh run with these options has the same bytes.
+    if "fit" not in changed and "parcellate" not in changed:
+        do(phantom, copy.parent / "fresh", options)
+        assert contents(copy) == contents(copy.parent / "fresh")
+
+
+def test_a_way_back_gives_the_first_bytes(phantom, copy):
+    before = contents(copy)
+    do(phantom, copy, dataclasses.replace(OPTIONS, export=ExportOptions(formats=("csv",), min_count=5)))
+    assert contents(copy) != before
+    do(phantom, copy)
+    assert contents(copy) == before
+
+
+def test_threads_blocks_and_force_do_not_change_a_byte(phantom, copy):
+    before = contents(copy)
+    track = dataclasses.replace(OPTIONS.track, n_threads=1, block_size=41)
+    heard, _ = do(phantom, copy, dataclasses.replace(OPTIONS, track=track), force=True)
+    assert heard.done == ["fit", "parcellate", "track", "connect", "export"]
+    assert contents(copy) == before
+
+
+@pytest.mark.parametrize("victim", ["dwi/*param-fa*.nii.gz", "tractogram/*.trx", "connectivity/*connectome.npz"])
+@pytest.mark.parametrize("harm", ["removed", "cut"])
+def test_lost_or_damaged_results_are_made_again(phantom, copy, victim, harm):
+    before = contents(copy)
+    path = next((copy / "sub-01").glob(victim))
+    if harm == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100])
+    heard, _ = do(phantom, copy)
+    # Its own stage, and nothing after it: the bytes came out the same.
+    assert len(heard.done) == 1
+    assert contents(copy) == before
+
+
+def test_another_model_takes_the_place_of_the_first(phantom, copy):
+    options = dataclasses.replace(OPTIONS, fit=FitOptions(model="tensor", lmax=4))
+    heard, records = do(phantom, copy, options)
+    assert heard.done == ["fit", "track", "connect", "export"]
+    assert records["fit"].facts["model"] == "tensor"
+    orientations = sorted(path.name for path in (copy / "sub-01/dwi").glob("*_model-*_param-*od*_dwimap.nii.gz"))
+    assert orientations == ["sub-01_model-tensor_param-odf_dwimap.nii.gz"]
+
+
+def test_two_atlases_live_side_by_side(phantom, copy):
+    first = contents(copy)
+    other = dataclasses.replace(OPTIONS, parcellate=ParcellateOptions(atlas="second"))
+    do(phantom, copy, other)
+    both = contents(copy)
+    assert first.items() <= both.items()
+    heard, _ = do(phantom, copy)
+    assert heard.done == []
+    with (
+        old_subject(copy, Listener()) as ledger,
+        pytest.raises(OptionError, match=r"has 2 parcellations; choose one with --atlas: labels, second"),
+    ):
+        connect_subject(ledger, ConnectOptions())
+    with (
+        old_subject(copy, Listener()) as ledger,
+        pytest.raises(OptionError, match=r"'third' was not brought to this subject"),
+    ):
+        export_subject(ledger, ExportOptions(), atlas="third")
+
+
+def test_stage_by_stage_gives_the_bytes_of_a_run(phantom, done, tmp_path):
+    files, out = files_of(phantom), tmp_path / "out"
+    with new_subject(out, files.scan.dwi, None, Listener()) as ledger:
+        fit_subject(ledger, files.scan, OPTIONS.read, OPTIONS.fit)
+    with old_subject(out / "sub-01", Listener()) as ledger:
+        parcellate_subject(ledger, OPTIONS.parcellate, files.regions_from)
+        track_subject(ledger, OPTIONS.track, tissue=files.tissue)
+    with old_subject(out, Listener()) as ledger:
+        connect_subject(ledger, OPTIONS.connect)
+        export_subject(ledger, OPTIONS.export)
+    assert contents(out) == contents(done)
+
+
+def test_a_stage_waits_for_the_one_before(phantom, tmp_path):
+    files, out = files_of(phantom), tmp_path / "out"
+    with new_subject(out, files.scan.dwi, None, Listener()) as ledger:
+        with pytest.raises(TableError, match=r"fit was not run .* Run `tractome fit` first"):
+            track_subject(ledger, OPTIONS.track)
+        with pytest.raises(TableError, match=r"parcellate was not run"):
+            connect_subject(ledger, OPTIONS.connect)
+
+
+def test_labels_without_a_table_are_named_by_number(phantom, copy):
+    source = LabelSource(labels=phantom / "labels.nii.gz")
+    heard, records = do(phantom, copy, regions_from=source)
+    assert records["parcellate"].facts["from_image"]
+    assert heard.done == ["parcellate", "connect", "export"]
+    from tractome.io.matrices import read_connectome
+
+    connectome = read_connectome(copy / "sub-01/connectivity/sub-01_seg-labels_connectome.npz")
+    assert connectome.regions.from_image
+    assert connectome.regions.names[0] == "region-0001"
+
+
+def test_labels_elsewhere_are_refused_and_leave_nothing(phantom, tmp_path):
+    from tractome.datatypes.grid import Grid
+    from tractome.io.images import read_labels, write_volume
+
+    labels, grid = read_labels(phantom / "labels.nii.gz")
+    affine = grid.affine.copy()
+    affine[0, 3] += 500.0
+    write_volume(tmp_path / "far.nii.gz", labels, Grid(grid.shape, affine))
+    with pytest.raises(SpaceError, match="do not lie where the DWI is"):
+        do(phantom, tmp_path / "out", regions_from=LabelSource(labels=tmp_path / "far.nii.gz"))
+    assert not list((tmp_path / "out").rglob("*_dseg.*"))
+    # Put right, it goes on from there.
+    heard, _ = do(phantom, tmp_path / "out")
+    assert heard.done == ["parcellate", "track", "connect", "export"]
+
+
+def test_no_accepted_streamline_is_explained(phantom, copy):
+    options = dataclasses.replace(OPTIONS, track=TrackOptions(n_seeds=50, n_streamlines=None, min_length_mm=240.0))
+    with pytest.raises(TrackingError, match=r"too short") as caught:
+        do(phantom, copy, options)
+    assert "50" in str(caught.value)
+    # The tractogram of the earlier run is no result of these options; the run goes on when they are put right.
+    heard, _ = do(phantom, copy)
+    assert heard.done == ["track"]
+
+
+def test_the_summary_is_complete(phantom, copy):
+    from tractome_cli.tables import file_rows, run_rows, stage_rows
+
+    heard = Heard()
+    files = files_of(phantom)
+    with new_subject(copy, files.scan.dwi, None, heard) as ledger:
+        summary = summarise_run(ledger.subject, run_subject(ledger, files, OPTIONS))
+    assert json.loads(json.dumps(summary))["subject"] == "sub-01"
+    rows = dict(run_rows(summary))
+    for row in ("brain volume", "mean FA in white matter", "streamlines accepted", "edges", "unassigned streamlines"):
+        assert rows[row]
+    assert [row[0] for row in stage_rows(summary)] == ["fit", "parcellate", "track", "connect", "export", "all"]
+    for _, path in file_rows(summary):
+        assert (copy / "sub-01" / path.partition(" and ")[0]).is_file()
+
+
+# --- as a process: signals --------------------------------------------------------------------------------------------
+
+
+def words(phantom, out, *more):
+    """`tractome run` on a phantom, as a user types it."""
+    files = {"--dwi": "dwi", "--mask": "mask", "--tissue": "5tt", "--labels": "labels"}
+    given = [part for flag, name in files.items() for part in (flag, str(phantom / f"{name}.nii.gz"))]
+    fixed = [
+        "--regions",
+        str(phantom / "regions.tsv"),
+        "--model",
+        "csd",
+        "--lmax",
+        "4",
+        "--streamlines",
+        "300",
+        "--out",
+        str(out),
+    ]
+    formats = ["--formats", ",".join(OPTIONS.export.formats)]
+    return [sys.executable, "-m", "tractome_cli.app", "run", *given, *fixed, *formats, *more]
+
+
+def _started(process):
+    """Lines of standard error up to the end of a stage's beginning."""
+    for line in process.stderr:
+        yield line.strip()
+
+
+@pytest.mark.parametrize("stage", ["fit", "parcellate", "track", "connect"])
+def test_ctrl_c_in_any_stage_leaves_nothing_half_written(phantom, done, tmp_path, stage):
+    out = tmp_path / "out"
+    process = subprocess.Popen(words(phantom, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in _started(process):
+        if line.startswith(stage) and line.endswith("..."):
+            break
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, said
+    assert "interrupted: nothing half-written is left. Run the same command again to go on" in said
+    assert "Traceback" not in said
+    assert not list(out.rglob(".tmp-*"))
+    expected = contents(done)
+    assert contents(out).items() <= expected.items()
+    do(phantom, out)
+    assert contents(out) == expected
+
+
+def test_a_terminated_run_answers_like_an_interrupted_one(phantom, tmp_path):
+    process = subprocess.Popen(words(phantom, tmp_path / "out"), stderr=subprocess.PIPE, text=True)
+    for line in _started(process):
+        if line.startswith("fit"):
+            break
+    process.terminate()
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert not list((tmp_path / "out").rglob(".tmp-*"))
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(phantom, done, tmp_path):
+    out = tmp_path / "out"
+    process = subprocess.Popen(words(phantom, out), stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+    for line in _started(process):
+        if line.startswith("track"):
+            break
+    process.kill()
+    process.wait()
+    heard, _ = do(phantom, out)
+    assert "fit" not in heard.done
+    assert heard.done[-1] == "export"
+    assert contents(out) == contents(done)
+
+
+def test_the_program_says_what_it_made(phantom, copy):
+    done = subprocess.run(words(phantom, copy), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0
+    assert "300 of" in done.stdout
+    assert "track: already done" in done.stderr
+    assert "nothing was changed" in done.stderr
+    quiet = subprocess.run(words(phantom, copy, "-q", "--json"), capture_output=True, text=True, timeout=300)
+    assert quiet.stderr == ""
+    assert json.loads(quiet.stdout)["facts"]["track"]["n_accepted"] == 300
+
+
+def test_threads_beyond_the_machine_are_clamped_with_a_note(phantom, copy):
+    done = subprocess.run(words(phantom, copy, "--threads", "999"), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0
+    assert f"note: --threads 999: only {os.cpu_count()} can be used here" in done.stderr
+
+
+def test_a_misspelt_atlas_is_found_before_anything_is_done(phantom, tmp_path):
+    more = ["--atlas", "desikan-kiliany-83"]
+    given = words(phantom, tmp_path / "out", *more)
+    for flag in ("--labels", "--regions"):
+        place = given.index(flag)
+        del given[place : place + 2]
+    done = subprocess.run(given, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "Did you mean 'desikan-killiany-83'?" in done.stderr
+    assert "fit" not in done.stderr
