@@ -1,4 +1,4 @@
-"""Calls greedy (Yushkevich et al. 2016, doi:10.1016/j.jalz.2016.06.1013; wheel `picsl-greedy`) in a process of its own.
+"""Calls greedy (Yushkevich et al. 2016; wheel `picsl-greedy`) in a process of its own.
 
 greedy prints to the standard output of the process whatever it is told, cannot be interrupted while it runs, and gives
 other results for other numbers of threads in its affine mode. In a process of its own it is silent, Ctrl-C ends it, and
