@@ -15,6 +15,7 @@ def mix(value):
 
 
 def stream_key(seed, stream):
+    seed, stream = int(seed), int(stream)
     return mix((mix((seed + 0x9E3779B97F4A7C15) % _WORD) + stream * 0xD1B54A32D192ED03) % _WORD)
 
 

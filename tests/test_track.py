@@ -1,0 +1,425 @@
+"""The tracking stage: same bytes for any threads and blocks, exact numbers, the laws of space, seeds, bad input."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tracking_fields as fields
+from tracking_fields import CORTEX, CSF, WHITE
+
+from tractome.datatypes.fields import OrientationField, ScalarMap
+from tractome.datatypes.grid import Grid
+from tractome.datatypes.tractogram import RejectReason, StopReason
+from tractome.errors import OptionError, SpaceError, TrackingError
+from tractome.options import SEED_SOURCES, TrackOptions
+from tractome.stages.track import find_seeds, max_angle_deg, min_length_mm, step_size_mm, track
+
+STRAIGHT = 0.99
+
+
+def scene():
+    """A bent field among tissues, and options that most seeds survive."""
+    rng = np.random.default_rng(8)
+    grid = fields.grid_of((18, 12, 9), 2.0, (-20, 4, 7))
+    field = fields.field_of(fields.smooth_axes(rng, grid, bend=0.25), grid)
+    classes = np.full(grid.shape, WHITE)
+    classes[:2], classes[-2:], classes[8:10, 4:6] = CORTEX, CORTEX, CSF
+    return field, fields.tissue_of(classes, grid)
+
+
+def digest(blocks):
+    """SHA-256 of all that the blocks hold, joined; the number of seeds; the rejections."""
+    points, lengths, index, stops, n_seeds, rejected = [], [], [], [], 0, {}
+    for block in blocks:
+        points.append(block.points)
+        lengths.append(np.diff(block.offsets))
+        index.append(block.seed_index)
+        stops.append(block.stop_reasons)
+        n_seeds += block.n_seeds
+        for reason, number in block.rejected.items():
+            rejected[int(reason)] = rejected.get(int(reason), 0) + number
+    joined = b"".join(np.concatenate(part).tobytes() for part in (points, lengths, index, stops))
+    return hashlib.sha256(joined).hexdigest(), n_seeds, sorted(rejected.items())
+
+
+def run_scene(**options):
+    field, tissue = scene()
+    return digest(track(field, TrackOptions(**{"n_streamlines": 300} | options), tissue=tissue))
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return run_scene(n_threads=1)
+
+
+@pytest.mark.parametrize("options", [{"n_threads": 2}, {"n_threads": 0}, {"block_size": 17}, {"block_size": 500},
+                                     {"n_threads": 2, "block_size": 5000}], ids=str)  # fmt: skip
+def test_same_bytes_for_any_threads_and_blocks(options, reference):
+    assert run_scene(**options) == reference
+
+
+def test_same_bytes_with_eight_threads(reference):
+    # More threads than the machine may have: only a fresh process can be given them.
+    code = "import test_track; print(test_track.run_scene(n_threads=8), __import__('numba').get_num_threads())"
+    environment = os.environ | {"NUMBA_NUM_THREADS": "8", "PYTHONPATH": str(Path(__file__).parent)}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert answer.stdout.strip() == f"{reference} 8", answer.stderr
+
+
+def test_another_seed_value_gives_other_streamlines(reference):
+    assert run_scene(random_seed=1)[0] != reference[0]
+
+
+def test_no_streamline_comes_twice():
+    field, tissue = scene()
+    streamlines, _, index, _, _ = fields.all_of(track(field, TrackOptions(n_streamlines=500), tissue=tissue))
+    assert len({points.tobytes() for points in streamlines}) == 500
+    assert (np.diff(index) > 0).all()
+
+
+@pytest.mark.parametrize("wanted", [1, 57, 300])
+@pytest.mark.parametrize("block_size", [17, 5000])
+def test_the_number_is_exact_and_a_prefix_of_more(wanted, block_size):
+    field, tissue = scene()
+    many = fields.all_of(track(field, TrackOptions(n_streamlines=400), tissue=tissue))
+    options = TrackOptions(n_streamlines=wanted, block_size=block_size)
+    few = fields.all_of(track(field, options, tissue=tissue))
+    assert len(few[0]) == wanted
+    for one, other in zip(few[0], many[0], strict=False):
+        np.testing.assert_array_equal(one, other)
+    # Seeds after the last one needed do not count.
+    assert few[3] == few[2][-1] + 1
+    assert few[3] == wanted + sum(few[4].values())
+
+
+def test_a_number_of_seeds_is_exact_too():
+    field, tissue = scene()
+    blocks = list(track(field, TrackOptions(n_seeds=777, block_size=100), tissue=tissue))
+    assert [block.n_seeds for block in blocks] == [100] * 7 + [77]
+    for block in blocks:
+        assert block.n_seeds == block.n_streamlines + sum(block.rejected.values())
+        assert all(isinstance(reason, RejectReason) and number > 0 for reason, number in block.rejected.items())
+
+
+@pytest.mark.parametrize("options", [{"n_streamlines": 200}, {"n_seeds": 500}], ids=str)
+def test_progress_rises_to_the_end(options):
+    field, tissue = scene()
+    calls = []
+    wanted = next(iter(options.values()))
+    blocks = track(
+        field, TrackOptions(block_size=50, **options), tissue=tissue, progress=lambda *call: calls.append(call)
+    )
+    for n_blocks, _ in enumerate(blocks, start=1):
+        assert len(calls) == n_blocks
+    done = [call[0] for call in calls]
+    assert done == sorted(done) and calls[-1] == (wanted, wanted)
+    assert {call[1] for call in calls} == {wanted}
+
+
+def test_blocks_come_as_they_are_tracked():
+    field, tissue = scene()
+    blocks = track(field, TrackOptions(n_streamlines=10**6, block_size=20), tissue=tissue)
+    assert next(blocks).n_seeds == 20
+    blocks.close()
+
+
+@pytest.mark.parametrize(("voxel_mm", "mean"), [(2.0, 2.0), ((1.0, 2.0, 4.0), 2.0), (1.25, 1.25)])
+def test_defaults_follow_the_voxel(voxel_mm, mean):
+    grid, options = fields.grid_of((4, 4, 4), voxel_mm), TrackOptions()
+    assert step_size_mm(options, grid) == pytest.approx(0.25 * mean)
+    assert max_angle_deg(options, grid) == pytest.approx(15.0)
+    assert min_length_mm(options, grid, has_tissue=True) == pytest.approx(2 * mean)
+    assert min_length_mm(options, grid, has_tissue=False) == pytest.approx(5 * mean)
+    # The turn goes with the step, up to 45 degrees.
+    longer = TrackOptions(step_size_mm=0.5 * mean)
+    assert max_angle_deg(longer, grid) == pytest.approx(30.0)
+    assert max_angle_deg(TrackOptions(step_size_mm=2 * mean), grid) == 45.0
+    given = TrackOptions(step_size_mm=0.3, max_angle_deg=7.0, min_length_mm=1.0)
+    assert (step_size_mm(given, grid), max_angle_deg(given, grid)) == (0.3, 7.0)
+    assert min_length_mm(given, grid, has_tissue=True) == 1.0
+
+
+def test_defaults_hold_in_the_streamlines():
+    field, tissue = scene()
+    streamlines, *_ = fields.all_of(track(field, TrackOptions(n_streamlines=200), tissue=tissue))
+    for points in streamlines:
+        lengths = np.linalg.norm(np.diff(points.astype(float), axis=0), axis=1)
+        np.testing.assert_allclose(lengths[1:-1], 0.5, atol=1e-4)
+        assert (lengths <= 0.5 + 1e-4).all()
+        assert len(lengths) * 0.5 >= 4.0
+        assert fields.largest_turn_deg(points, shortest_mm=0.05) <= 15.1
+
+
+def moved(field, tissue, affine):
+    grid = Grid(field.grid.shape, affine)
+    return (
+        OrientationField(field.coefficients, field.mask, grid),
+        dataclasses.replace(tissue, grid=Grid(tissue.grid.shape, affine)),
+    )
+
+
+def test_moving_the_affine_moves_the_streamlines():
+    field, tissue = scene()
+    shift = np.array([64.0, -32.0, 16.0])
+    affine = field.grid.affine.copy()
+    affine[:3, 3] += shift
+    there = moved(field, tissue, affine)
+    options = TrackOptions(n_streamlines=100)
+    here = fields.all_of(track(field, options, tissue=tissue))
+    away = fields.all_of(track(there[0], options, tissue=there[1]))
+    np.testing.assert_array_equal(here[2], away[2])
+    for one, other in zip(here[0], away[0], strict=True):
+        np.testing.assert_allclose(one + shift, other, atol=1e-4)
+
+
+def test_a_quarter_turn_of_the_affine_turns_the_streamlines():
+    # x -> y -> z -> x carries the sphere's directions to themselves, but in another order: equal up to sampling.
+    turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    grid = fields.grid_of((18, 12, 9))
+    axes = fields.smooth_axes(np.random.default_rng(8), grid, bend=0.25)
+    turned_affine = np.eye(4)
+    turned_affine[:3] = turn @ grid.affine[:3]
+    turned = Grid(grid.shape, turned_affine)
+    assert_same_statistics(
+        (fields.field_of(axes, grid), fields.slab(grid), None),
+        (fields.field_of(axes @ turn.T, turned), fields.slab(turned), turn),
+    )
+
+
+def reoriented(grid, volumes, order, flips):
+    """The same world stored in another order of axes, some of them reversed."""
+    affine = grid.affine[:, [*order, 3]].copy()
+    shape = tuple(grid.shape[axis] for axis in order)
+    volumes = [np.moveaxis(volume, order, (0, 1, 2)) for volume in volumes]
+    for axis in flips:
+        affine[:3, 3] += affine[:3, axis] * (shape[axis] - 1)
+        affine[:3, axis] *= -1
+        volumes = [np.flip(volume, axis) for volume in volumes]
+    return Grid(shape, affine), volumes
+
+
+def assert_same_statistics(first, second, n=1500):
+    """Means of what is tracked in two descriptions of one thing agree within 4 standard errors."""
+    outcomes = []
+    for field, tissue, turn in (first, second):
+        options = TrackOptions(n_seeds=n, seed_source="white-matter")
+        streamlines, *_ = fields.all_of(track(field, options, tissue=tissue))
+        turn = np.eye(3) if turn is None else turn
+        lengths = np.array([np.linalg.norm(np.diff(points, axis=0), axis=1).sum() for points in streamlines])
+        ends = np.array([points[[0, -1]] @ turn for points in streamlines])
+        middle, spread = ends.mean(axis=1), (ends[:, 1] - ends[:, 0]) ** 2
+        outcomes.append((len(streamlines) / n, np.column_stack([lengths, middle, spread])))
+    (share, one), (other_share, other) = outcomes
+    assert abs(share - other_share) < 4 * np.sqrt(2 * share * (1 - share) / n + 1 / n**2)
+    error = np.sqrt(one.var(axis=0) / len(one) + other.var(axis=0) / len(other))
+    assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) < 4 * error).all()
+
+
+@pytest.mark.parametrize(
+    ("order", "flips"), [((0, 1, 2), (0,)), ((0, 1, 2), (0, 1)), ((1, 2, 0), ()), ((2, 0, 1), (1, 2))]
+)
+def test_storage_order_changes_nothing_but_the_draws(order, flips):
+    field, tissue = scene()
+    axes = fields.smooth_axes(np.random.default_rng(8), field.grid, bend=0.25)
+    grid, (fractions, other_axes) = reoriented(field.grid, [tissue.fractions, axes], order, flips)
+    other = (fields.field_of(other_axes, grid), dataclasses.replace(tissue, fractions=fractions, grid=grid))
+    assert_same_statistics((field, tissue, None), (*other, None))
+
+
+def oblique():
+    """A rotation by 30 degrees about a skew axis, with a reflection."""
+    axis = np.array([1.0, 2.0, -1.0]) / np.sqrt(6)
+    cross = np.cross(np.eye(3), axis)
+    angle = np.deg2rad(30)
+    rotation = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    return rotation @ np.diag([-1.0, 1, 1])
+
+
+def test_oblique_storage_gives_the_same_streamlines_turned():
+    grid = fields.grid_of((18, 12, 9))
+    turn = oblique()
+    affine = np.eye(4)
+    affine[:3] = turn @ grid.affine[:3]
+    axes = fields.smooth_axes(np.random.default_rng(8), grid, bend=0.25)
+    turned = Grid(grid.shape, affine)
+    assert_same_statistics(
+        (fields.field_of(axes, grid), fields.slab(grid), None),
+        (fields.field_of(axes @ turn.T, turned), fields.slab(turned), turn),
+    )
+
+
+@pytest.mark.parametrize("axis", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+def test_steps_are_equal_in_mm_in_unequal_voxels(axis):
+    grid = Grid((12, 12, 12), np.diag([1.0, 2.0, 4.0, 1.0]) @ np.array([[1, 0.2, 0, 3], [0, 1, 0, 5], [0.1, 0, 1, 7],
+                                                                       [0, 0, 0, 1.0]]))  # fmt: skip
+    options = TrackOptions(n_streamlines=50, step_size_mm=0.4, seed_source="white-matter", min_length_mm=2.0)
+    streamlines, *_ = fields.all_of(track(fields.field_of(axis, grid), options))
+    segments = np.concatenate([np.diff(points.astype(float), axis=0) for points in streamlines])
+    np.testing.assert_allclose(np.linalg.norm(segments, axis=1), 0.4, atol=1e-4)
+    # World directions stay world directions: on average along the lobe.
+    mean = np.linalg.svd(segments)[2][0]
+    assert abs(mean @ axis) / np.linalg.norm(axis) > np.cos(np.deg2rad(5))
+
+
+def test_a_tissue_map_on_another_grid_is_looked_up_in_the_world():
+    field, tissue = scene()
+    grid = tissue.grid
+    halved = np.diag([0.5, 0.5, 0.5, 1.0])
+    halved[:3, 3] = -0.25
+    finer = Grid(tuple(2 * n for n in grid.shape), grid.affine @ halved)
+    fractions = tissue.fractions.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    finer, (fractions,) = reoriented(finer, [fractions], (2, 0, 1), (1,))
+    options = TrackOptions(n_streamlines=150)
+    streamlines, stops, *_ = fields.all_of(
+        track(field, options, tissue=dataclasses.replace(tissue, fractions=fractions, grid=finer))
+    )
+    for points, ends in zip(streamlines, stops, strict=True):
+        for point, stop in zip(points[[0, -1]], ends, strict=True):
+            if stop == StopReason.ENTERED_CORTEX:
+                x = field.grid.to_voxel(point)[0]
+                assert min(abs(x - 1.5), abs(x - 15.5)) < 0.05
+        inside = field.grid.to_voxel(points[1:-1])
+        assert not (np.abs(inside - (8.5, 4.5, 0)) < (0.9, 0.9, 99)).all(axis=1).any()
+    assert (stops == StopReason.ENTERED_CORTEX).mean() > 0.5
+
+
+def bundles(source, n_seeds=8000):
+    """Streamlines found in two straight bundles of equal width, 20 and 80 mm long, that end in cortex."""
+    grid = fields.grid_of((46, 9, 5))
+    classes = np.full(grid.shape, -1)
+    for y, n_voxels in ((1, 10), (6, 40)):
+        classes[1 : n_voxels + 5, y - 1 : y + 3] = CORTEX
+        classes[3 : n_voxels + 3, y - 1 : y + 3] = WHITE
+    seeds = np.zeros(grid.shape, bool)
+    seeds[:, [1, 6], 1:4] = True
+    field = fields.field_of((1, 0, 0), grid)
+    options = TrackOptions(n_seeds=n_seeds, fod_cutoff=STRAIGHT, seed_source=source)
+    streamlines, *_ = fields.all_of(track(field, options, tissue=fields.tissue_of(classes, grid)))
+    lengths = np.array([np.linalg.norm(np.diff(points, axis=0), axis=1).sum() for points in streamlines])
+    is_short, is_long = np.abs(lengths - 20) < 1, np.abs(lengths - 80) < 1
+    assert (is_short | is_long).all()
+    return int(is_short.sum()), int(is_long.sum())
+
+
+@pytest.mark.parametrize(("source", "ratio"), [("balanced", 1), ("white-matter", 4), ("interface", 1)])
+def test_counts_by_length_of_the_bundle(source, ratio):
+    n_short, n_long = bundles(source)
+    n, share = n_short + n_long, ratio / (1 + ratio)
+    assert n > 1000
+    assert abs(n_long - share * n) < 3 * np.sqrt(n * share * (1 - share))
+
+
+def test_balanced_seeding_leaves_out_only_voxels_that_give_nothing():
+    grid = fields.grid_of((40, 5, 5))
+    field, tissue = fields.field_of((1, 0, 0), grid), fields.slab(grid)
+    options = TrackOptions(seed_source="balanced", seed_depth_mm=6.0, fod_cutoff=STRAIGHT, n_seeds=500)
+    white = tissue.fractions[..., WHITE] > 0.5
+    near = np.zeros(grid.shape, bool)
+    near[tuple(find_seeds(field, options, tissue).voxels.T)] = True
+    assert 0 < near.sum() < white.sum()
+    with pytest.raises(TrackingError, match="seed too deep"):
+        list(track(field, options, tissue=tissue, seed_mask=white & ~near))
+    # Not many more are kept than give something: the depth and a voxel's diagonal.
+    assert near.any(axis=(1, 2)).sum() <= 2 * np.ceil((6.0 + 2 * np.sqrt(3)) / 2)
+
+
+def test_seed_sources():
+    field, tissue = scene()
+    white = tissue.fractions[..., WHITE] > 0.5
+    found = {source: find_seeds(field, TrackOptions(seed_source=source), tissue) for source in SEED_SOURCES}
+    assert len(found["white-matter"].voxels) == white.sum()
+    assert len(found["interface"].voxels) == 2 * 12 * 9
+    for seeds in found.values():
+        assert white[tuple(seeds.voxels.T)].all()
+
+
+def test_a_seed_mask_is_where_streamlines_start():
+    field, tissue = scene()
+    mask = np.zeros(field.grid.shape, bool)
+    mask[4, 5:7, 4] = True
+    options = TrackOptions(n_streamlines=100, seed_source="white-matter")
+    streamlines, *_ = fields.all_of(track(field, options, tissue=tissue, seed_mask=mask))
+    for points in streamlines:
+        nearest = np.abs(field.grid.to_voxel(points) - (4, 5.5, 4)) <= (0.51, 1.01, 0.51)
+        assert nearest.all(axis=1).any()
+
+
+def test_fa_stands_in_for_the_tissue_map():
+    grid = fields.grid_of((20, 6, 6))
+    values = np.full(grid.shape, 0.4)
+    values[:4] = 0.1
+    fa = ScalarMap("fa", "unitless", values.ravel(), np.ones(grid.shape, bool), grid)
+    field = fields.field_of((1, 0, 0), grid)
+    assert find_seeds(field, TrackOptions(), fa=fa).voxels[:, 0].min() == 4
+    options = TrackOptions(n_streamlines=100, fod_cutoff=0.3)
+    streamlines, stops, *_ = fields.all_of(track(field, options, fa=fa))
+    # FA falls to its threshold of 0.15 at x = 3.17 voxels: no more than one point beyond it.
+    for points in streamlines:
+        assert (points[:, 0] / 2 < 3.16).sum() <= 1
+    assert (stops == StopReason.LOW_SIGNAL).any()
+
+
+@pytest.mark.parametrize(("what", "value"), [("field", np.nan), ("field", np.inf), ("fa", np.nan)])
+def test_what_is_not_finite_counts_as_nothing(what, value):
+    grid = fields.grid_of((20, 6, 6))
+    hole = np.zeros(grid.shape, bool)
+    hole[8:11] = True
+    digests = []
+    for fill in (value, 0.0):
+        field = fields.field_of((1, 0, 0), grid)
+        fa_values = np.full(hole.size, 0.5)
+        if what == "field":
+            coefficients = field.coefficients.copy()
+            coefficients[hole.ravel()] = fill
+            field = OrientationField(coefficients, field.mask, grid)
+        else:
+            fa_values[hole.ravel()] = fill
+        fa = ScalarMap("fa", "unitless", fa_values, field.mask, grid)
+        options = TrackOptions(n_seeds=300, seed_source="white-matter", min_length_mm=2.0)
+        blocks = list(track(field, options, fa=fa, seed_mask=~hole))
+        digests.append(digest(blocks))
+        streamlines, *_ = fields.all_of(blocks)
+        for points in streamlines:
+            assert np.isfinite(points).all()
+            assert not ((points[:, 0] < 16).any() and (points[:, 0] > 20).any()), "none crosses the hole"
+    assert digests[0] == digests[1]
+
+
+BAD = {
+    "empty seed mask": (TrackingError, "no voxel to start", lambda f, t: track(
+        f, TrackOptions(), tissue=t, seed_mask=np.zeros(f.grid.shape, bool))),
+    "seed mask of another shape": (SpaceError, "same grid", lambda f, t: track(
+        f, TrackOptions(), tissue=t, seed_mask=np.ones((3, 3, 3), bool))),
+    "interface without tissue": (OptionError, "tissue map", lambda f, t: track(
+        f, TrackOptions(seed_source="interface"))),
+    "interface without grey matter": (TrackingError, "no voxel to start", lambda f, t: track(
+        f, TrackOptions(seed_source="interface"), tissue=fields.tissue_of(np.full(f.grid.shape, WHITE), f.grid))),
+    "FA of another shape": (SpaceError, "another grid", lambda f, t: track(
+        f, TrackOptions(), fa=ScalarMap("fa", "unitless", np.ones(8), np.ones((2, 2, 2), bool),
+                                        fields.grid_of((2, 2, 2))))),
+    "FA elsewhere": (SpaceError, "another grid", lambda f, t: track(
+        f, TrackOptions(), seed_mask=f.mask, fa=ScalarMap("fa", "unitless", np.ones(f.mask.size), f.mask,
+                                                          fields.grid_of(f.grid.shape)))),
+    "FA below the threshold": (TrackingError, "FA >= 0.15", lambda f, t: track(
+        f, TrackOptions(), fa=ScalarMap("fa", "unitless", np.zeros(f.mask.size), f.mask, f.grid))),
+    "nothing accepted": (TrackingError, "0 streamlines were accepted from 50 seeds; rejected: .* too short",
+                         lambda f, t: track(f, TrackOptions(n_seeds=50, seed_source="white-matter",
+                                                            min_length_mm=200.0))),
+    "too few accepted": (TrackingError, "0 streamlines of 10 wanted were accepted from 200 seeds",
+                         lambda f, t: track(f, TrackOptions(n_streamlines=10, max_seeds_per_streamline=20,
+                                                            fod_cutoff=9.0), tissue=t)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_clear_error(case):
+    error, words, call = BAD[case]
+    with pytest.raises(error, match=words):
+        list(call(*scene()))
