@@ -184,7 +184,11 @@ def main() -> None:
         report["speed"] = speed(next(iter(found.values())), given.repeats, 2000)
     if given.only != "speed":
         report["accuracy"] = [accuracy(name, subject, given.select) for name, subject in found.items()]
-    (OUT / "bench.json").write_text(json.dumps(report, indent=1) + "\n")
+    kept = OUT / "bench.json"
+    if given.only and kept.exists():
+        # Half a bench replaces half of the report.
+        report = {**json.loads(kept.read_text()), **{name: lines for name, lines in report.items() if lines}}
+    kept.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
