@@ -72,7 +72,11 @@ def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
 
 def _whole(values: NDArray[np.float32]) -> NDArray[np.int16]:
     """Scanner units as whole numbers, as scanners store them."""
-    return np.rint(np.clip(values, 0, 32767)).astype(np.int16)
+    whole = np.empty(values.shape, dtype=np.int16)
+    for last in range(values.shape[-1]):
+        # One volume at a time: a large scan is not held in memory once more as floats.
+        whole[..., last] = np.rint(np.clip(values[..., last], 0, 32767))
+    return whole
 
 
 def _write_tables(folder: Path, phantom: Phantom) -> None:
