@@ -32,6 +32,7 @@ class System(NamedTuple):
     hessian: NDArray[np.float64]
     products: NDArray[np.float32]
     constraints: NDArray[np.float64]
+    columns: NDArray[np.float64]
     n_directions: int
     start: NDArray[np.float64]
     penalty: float
@@ -66,8 +67,9 @@ def single_shell_system(
     hessian = hessian / scale + RIDGE_PER_VOLUME * n_volumes * np.eye(len(hessian))
     constraints = sh_basis(spread_directions(n_constraints or N_CONSTRAINT_DIRECTIONS), lmax)
     penalty = SOFT_PENALTY_PER_VOLUME * n_volumes
+    columns = np.ascontiguousarray(constraints.T)
     start, packed = _low_order_start(hessian, lmax), packed_problem(hessian, constraints)
-    return System(design / scale, *packed, constraints, len(constraints), start, penalty, np.inf, 0.0, 60)
+    return System(design / scale, *packed, constraints, columns, len(constraints), start, penalty, np.inf, 0.0, 60)
 
 
 def multi_tissue_system(
@@ -111,6 +113,7 @@ def multi_tissue_system(
         design / scale,
         *packed,
         constraints,
+        np.ascontiguousarray(constraints.T),
         N_CONSTRAINT_DIRECTIONS,
         start,
         HARD_PENALTY,

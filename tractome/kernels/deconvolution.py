@@ -104,12 +104,12 @@ def _solve_spd(factor: Array, x: Array) -> bool:
 @kernel
 def _times(transposed: Array, x: Array, out: Array) -> None:
     """``out = transposed' x`` by rows of `transposed`."""
-    out[:] = 0.0
-    for j in range(len(x)):
+    for i in range(transposed.shape[1]):
+        out[i] = 0.0
+    for j in range(transposed.shape[0]):
         a = x[j]
-        row = transposed[j]
-        for i in range(len(out)):
-            out[i] += a * row[i]
+        for i in range(transposed.shape[1]):
+            out[i] += a * transposed[j, i]
 
 
 @kernel
@@ -137,8 +137,8 @@ def _solve_voxel(
     """One voxel: returns (converged, Newton steps); leaves the solution in ``f[:n]`` and ``C f`` in `amplitude`."""
     n, n_constraints = len(b), rows.shape[0]
     # First guess of the active set: the sign of a low-order unconstrained fit.
-    _times(start, b, f[:n])
-    _times(columns, f[:n], amplitude)
+    _times(start, b, f)
+    _times(columns, f, amplitude)
     n_flips = 0
     for i in range(n_constraints):
         multiplier[i] = 0.0
@@ -146,12 +146,13 @@ def _solve_voxel(
         if state[i]:
             flips[n_flips], weights[n_flips] = i, penalty
             n_flips += 1
-    matrix[:] = hessian
+    for i in range(len(matrix)):
+        matrix[i] = hessian[i]
     _add_constraints(matrix, products, flips, weights, n_flips)
     has_multipliers = False
     for step in range(1, max_steps + 1):
-        f[:n] = b
-        f[n:] = 0.0
+        for i in range(len(f)):
+            f[i] = b[i] if i < n else 0.0
         if has_multipliers:
             for i in range(n_constraints):
                 if state[i] and multiplier[i] > 0.0:
@@ -160,7 +161,7 @@ def _solve_voxel(
         _unpack(matrix, n, factor)
         if not _solve_spd(factor, f):
             return False, step
-        _times(columns, f[:n], amplitude)
+        _times(columns, f, amplitude)
         n_flips = 0
         for i in range(n_constraints):
             wanted = multiplier[i] - penalty * amplitude[i] > 0.0
@@ -184,6 +185,54 @@ def _solve_voxel(
     return False, max_steps
 
 
+@kernel
+def _solve_voxels(
+    first: int,
+    last: int,
+    signal: Array,
+    design: Array,
+    hessian: Array,
+    products: Array,
+    constraints: Array,
+    columns: Array,
+    n_directions: int,
+    start: Array,
+    penalty: float,
+    tolerance: float,
+    floor: float,
+    max_steps: int,
+    out: Array,
+    status: Array,
+    n_steps: Array,
+) -> None:
+    """Solve voxels `first` to `last`, one after the other, in one set of work arrays; see `deconvolve`."""
+    n, n_constraints = design.shape[1], constraints.shape[0]
+    padded = (n + 7) // 8 * 8
+    matrix, factor = np.empty(len(hessian)), np.empty((padded, padded))
+    b, f = np.empty(n), np.empty(padded)
+    amplitude, multiplier = np.empty(n_constraints), np.empty(n_constraints)
+    state = np.empty(n_constraints, dtype=np.bool_)
+    flips, weights = np.empty(n_constraints, dtype=np.int64), np.empty(n_constraints)
+    for voxel in range(first, last):
+        total = 0.0
+        for v in range(signal.shape[1]):
+            total += signal[voxel, v]
+        if not (np.isfinite(total) and total > 0.0):
+            for j in range(n):
+                out[voxel, j] = 0.0
+            status[voxel], n_steps[voxel] = NO_SIGNAL, 0
+            continue
+        _times(design, signal[voxel], b)
+        converged, steps = _solve_voxel(
+            b, hessian, products, constraints, columns, n_directions, start, penalty, tolerance, floor, max_steps,
+            matrix, factor, f, amplitude, multiplier, state, flips, weights,
+        )  # fmt: skip
+        for j in range(n):
+            out[voxel, j] = f[j]
+        status[voxel] = CONVERGED if converged else NOT_CONVERGED
+        n_steps[voxel] = steps
+
+
 @parallel_kernel
 def deconvolve(
     signal: Array,
@@ -191,6 +240,7 @@ def deconvolve(
     hessian: Array,
     products: Array,
     constraints: Array,
+    columns: Array,
     n_directions: int,
     start: Array,
     penalty: float,
@@ -214,6 +264,8 @@ def deconvolve(
         Packed outer product of each constraint with itself.
     constraints : (c, n) float64
         Rows whose product with the solution must not be negative.
+    columns : (n, c) float64
+        The same, transposed.
     n_directions : int
         The first rows, which are amplitudes of the distribution: their largest product is the voxel's peak.
     start : (n, n) float64
@@ -234,34 +286,13 @@ def deconvolve(
     n_steps : (k,) int16
         Written: Newton steps taken.
     """
-    n_voxels, n_volumes = signal.shape
-    n, n_constraints = design.shape[1], constraints.shape[0]
-    padded = (n + 7) // 8 * 8
-    columns = np.ascontiguousarray(constraints.T)
-    n_tasks = (n_voxels + VOXELS_PER_TASK - 1) // VOXELS_PER_TASK
-    for task in prange(n_tasks):
-        matrix, factor = np.empty(len(hessian)), np.empty((padded, padded))
-        b, f = np.empty(n), np.empty(padded)
-        amplitude, multiplier = np.empty(n_constraints), np.empty(n_constraints)
-        state = np.empty(n_constraints, dtype=np.bool_)
-        flips, weights = np.empty(n_constraints, dtype=np.int64), np.empty(n_constraints)
-        for voxel in range(task * VOXELS_PER_TASK, min((task + 1) * VOXELS_PER_TASK, n_voxels)):
-            total = 0.0
-            for v in range(n_volumes):
-                total += signal[voxel, v]
-            if not (np.isfinite(total) and total > 0.0):
-                out[voxel] = 0.0
-                status[voxel], n_steps[voxel] = NO_SIGNAL, 0
-                continue
-            _times(design, signal[voxel], b)
-            converged, steps = _solve_voxel(
-                b, hessian, products, constraints, columns, n_directions, start, penalty, tolerance, floor, max_steps,
-                matrix, factor, f, amplitude, multiplier, state, flips, weights,
-            )  # fmt: skip
-            for j in range(n):
-                out[voxel, j] = f[j]
-            status[voxel] = CONVERGED if converged else NOT_CONVERGED
-            n_steps[voxel] = steps
+    n_voxels = len(signal)
+    for task in prange((n_voxels + VOXELS_PER_TASK - 1) // VOXELS_PER_TASK):
+        # The loop's body is one call: a long one takes several times as long to compile here.
+        _solve_voxels(
+            task * VOXELS_PER_TASK, min((task + 1) * VOXELS_PER_TASK, n_voxels), signal, design, hessian, products,
+            constraints, columns, n_directions, start, penalty, tolerance, floor, max_steps, out, status, n_steps,
+        )  # fmt: skip
 
 
 @kernel
@@ -270,6 +301,7 @@ def solve_constrained(
     hessian: Array,
     products: Array,
     constraints: Array,
+    columns: Array,
     n_directions: int,
     start: Array,
     penalty: float,
@@ -282,7 +314,7 @@ def solve_constrained(
     padded = (n + 7) // 8 * 8
     f = np.empty(padded)
     converged, _ = _solve_voxel(
-        b, hessian, products, constraints, np.ascontiguousarray(constraints.T), n_directions, start, penalty,
+        b, hessian, products, constraints, columns, n_directions, start, penalty,
         tolerance, floor, max_steps,
         np.empty(len(hessian)), np.empty((padded, padded)), f, np.empty(n_constraints), np.empty(n_constraints),
         np.empty(n_constraints, dtype=np.bool_), np.empty(n_constraints, dtype=np.int64), np.empty(n_constraints),

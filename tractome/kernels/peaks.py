@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import parallel_kernel, prange
+from tractome.kernels._jit import kernel, parallel_kernel, prange
 from tractome.kernels.harmonics import sh_basis, spread_directions
 
 Array = NDArray[Any]
@@ -42,6 +42,71 @@ def _search_tables(n_directions: int) -> tuple[NDArray[np.float64], NDArray[np.i
     return directions, neighbours, fits
 
 
+@kernel
+def _peaks_of_voxels(
+    first: int,
+    last: int,
+    coefficients: Array,
+    columns: Array,
+    directions: Array,
+    neighbours: Array,
+    fits: Array,
+    out_directions: Array,
+    out_amplitudes: Array,
+) -> None:
+    """Voxels `first` to `last`; see `_largest_peaks`."""
+    n, n_directions, n_peaks = coefficients.shape[1], len(directions), out_amplitudes.shape[1]
+    amplitude = np.empty(n_directions)
+    for voxel in range(first, last):
+        for i in range(n_directions):
+            amplitude[i] = 0.0
+        for j in range(n):
+            a = coefficients[voxel, j]
+            for i in range(n_directions):
+                amplitude[i] += a * columns[j, i]
+        for i in range(n_peaks):
+            out_amplitudes[voxel, i] = 0.0
+            for c in range(3):
+                out_directions[voxel, i, c] = 0.0
+        for i in range(n_directions):
+            here = amplitude[i]
+            if not here > out_amplitudes[voxel, n_peaks - 1]:
+                continue
+            is_peak = True
+            for k in range(neighbours.shape[1] // 2):
+                if amplitude[neighbours[i, k]] > here:
+                    is_peak = False
+                    break
+            if not is_peak:
+                continue
+            slot = n_peaks - 1
+            while slot > 0 and out_amplitudes[voxel, slot - 1] < here:
+                out_amplitudes[voxel, slot] = out_amplitudes[voxel, slot - 1]
+                for c in range(3):
+                    out_directions[voxel, slot, c] = out_directions[voxel, slot - 1, c]
+                slot -= 1
+            gx = gy = hxx = hxy = hyy = 0.0
+            for k in range(neighbours.shape[1]):
+                rise = amplitude[neighbours[i, k]] - here
+                gx += fits[i, 0, k] * rise
+                gy += fits[i, 1, k] * rise
+                hxx += fits[i, 2, k] * rise
+                hxy += fits[i, 3, k] * rise
+                hyy += fits[i, 4, k] * rise
+            determinant = hxx * hyy - hxy * hxy
+            x = y = 0.0
+            if determinant > 0.0 and hxx < 0.0:
+                x = -(hyy * gx - hxy * gy) / determinant
+                y = -(hxx * gy - hxy * gx) / determinant
+                # A peak is at most about one spacing away from the best direction.
+                if x * x + y * y > 0.01:
+                    x = y = 0.0
+            norm = np.sqrt(1.0 + x * x + y * y)
+            for c in range(3):
+                out_directions[voxel, slot, c] = (directions[i, c] + x * fits[i, 5, c] + y * fits[i, 6, c]) / norm
+            out_amplitudes[voxel, slot] = here
+
+
 @parallel_kernel
 def _largest_peaks(
     coefficients: Array,
@@ -53,54 +118,19 @@ def _largest_peaks(
     out_amplitudes: Array,
 ) -> None:
     """Fill the peaks of each voxel, largest first; see `largest_peaks`."""
-    n_voxels, n = coefficients.shape
-    n_directions, n_peaks = len(directions), out_amplitudes.shape[1]
+    n_voxels = len(coefficients)
     for task in prange((n_voxels + 63) // 64):
-        amplitude = np.empty(n_directions)
-        for voxel in range(task * 64, min(task * 64 + 64, n_voxels)):
-            amplitude[:] = 0.0
-            for j in range(n):
-                a = coefficients[voxel, j]
-                for i in range(n_directions):
-                    amplitude[i] += a * columns[j, i]
-            out_directions[voxel] = 0.0
-            out_amplitudes[voxel] = 0.0
-            for i in range(n_directions):
-                here = amplitude[i]
-                if not here > out_amplitudes[voxel, n_peaks - 1]:
-                    continue
-                is_peak = True
-                for k in range(neighbours.shape[1] // 2):
-                    if amplitude[neighbours[i, k]] > here:
-                        is_peak = False
-                        break
-                if not is_peak:
-                    continue
-                slot = n_peaks - 1
-                while slot > 0 and out_amplitudes[voxel, slot - 1] < here:
-                    out_amplitudes[voxel, slot] = out_amplitudes[voxel, slot - 1]
-                    out_directions[voxel, slot] = out_directions[voxel, slot - 1]
-                    slot -= 1
-                gx = gy = hxx = hxy = hyy = 0.0
-                for k in range(neighbours.shape[1]):
-                    rise = amplitude[neighbours[i, k]] - here
-                    gx += fits[i, 0, k] * rise
-                    gy += fits[i, 1, k] * rise
-                    hxx += fits[i, 2, k] * rise
-                    hxy += fits[i, 3, k] * rise
-                    hyy += fits[i, 4, k] * rise
-                determinant = hxx * hyy - hxy * hxy
-                x = y = 0.0
-                if determinant > 0.0 and hxx < 0.0:
-                    x = -(hyy * gx - hxy * gy) / determinant
-                    y = -(hxx * gy - hxy * gx) / determinant
-                    # A peak is at most about one spacing away from the best direction.
-                    if x * x + y * y > 0.01:
-                        x = y = 0.0
-                norm = np.sqrt(1.0 + x * x + y * y)
-                for c in range(3):
-                    out_directions[voxel, slot, c] = (directions[i, c] + x * fits[i, 5, c] + y * fits[i, 6, c]) / norm
-                out_amplitudes[voxel, slot] = here
+        _peaks_of_voxels(
+            task * 64,
+            min(task * 64 + 64, n_voxels),
+            coefficients,
+            columns,
+            directions,
+            neighbours,
+            fits,
+            out_directions,
+            out_amplitudes,
+        )
 
 
 def largest_peaks(

@@ -52,6 +52,7 @@ def zonal_response(signal: NDArray[np.floating], cosine: NDArray[np.floating], l
         projected,
         *packed_problem(hessian, constraints),
         constraints,
+        np.ascontiguousarray(constraints.T),
         len(constraints),
         np.ascontiguousarray(start),
         1.0,
