@@ -297,8 +297,6 @@ def bundles(source, n_seeds=8000):
     for y, n_voxels in ((1, 10), (6, 40)):
         classes[1 : n_voxels + 5, y - 1 : y + 3] = CORTEX
         classes[3 : n_voxels + 3, y - 1 : y + 3] = WHITE
-    seeds = np.zeros(grid.shape, bool)
-    seeds[:, [1, 6], 1:4] = True
     field = fields.field_of((1, 0, 0), grid)
     options = TrackOptions(n_seeds=n_seeds, fod_cutoff=STRAIGHT, seed_source=source)
     streamlines, *_ = fields.all_of(track(field, options, tissue=fields.tissue_of(classes, grid)))
@@ -316,18 +314,28 @@ def test_counts_by_length_of_the_bundle(source, ratio):
     assert abs(n_long - share * n) < 3 * np.sqrt(n * share * (1 - share))
 
 
-def test_balanced_seeding_leaves_out_only_voxels_that_give_nothing():
+def test_balanced_seeding_leaves_out_only_what_is_too_deep():
     grid = fields.grid_of((40, 5, 5))
     field, tissue = fields.field_of((1, 0, 0), grid), fields.slab(grid)
-    options = TrackOptions(seed_source="balanced", seed_depth_mm=6.0, fod_cutoff=STRAIGHT, n_seeds=500)
-    white = tissue.fractions[..., WHITE] > 0.5
-    near = np.zeros(grid.shape, bool)
-    near[tuple(find_seeds(field, options, tissue).voxels.T)] = True
-    assert 0 < near.sum() < white.sum()
-    with pytest.raises(TrackingError, match="seed too deep"):
-        list(track(field, options, tissue=tissue, seed_mask=white & ~near))
-    # Not many more are kept than give something: the depth and a voxel's diagonal.
-    assert near.any(axis=(1, 2)).sum() <= 2 * np.ceil((6.0 + 2 * np.sqrt(3)) / 2)
+    seeds = find_seeds(field, TrackOptions(seed_source="balanced", seed_depth_mm=6.0), tissue)
+    chosen = np.zeros(grid.shape, bool)
+    chosen[tuple(seeds.voxels.T)] = True
+    # White matter reaches from 3 to 75 mm: any part of these voxels is within 6 mm of an end.
+    faces = np.arange(40) * 2.0 - 1
+    near = ((faces >= 3) & (faces < 9)) | ((faces + 2 > 69) & (faces + 2 <= 75))
+    assert chosen[near].all()
+    # Not many more than that are chosen: a voxel's diagonal.
+    assert chosen.any(axis=(1, 2)).sum() <= near.sum() + 2 * 2
+    assert not (chosen & (tissue.fractions[..., WHITE] < 0.5)).any()
+
+
+def test_a_seed_mask_may_lie_at_any_depth():
+    grid = fields.grid_of((40, 5, 5))
+    middle = np.zeros(grid.shape, bool)
+    middle[20, 2, 2] = True
+    options = TrackOptions(n_streamlines=20, seed_source="balanced", fod_cutoff=STRAIGHT)
+    blocks = track(fields.field_of((1, 0, 0), grid), options, tissue=fields.slab(grid), seed_mask=middle)
+    assert len(fields.all_of(blocks)[0]) == 20
 
 
 def test_seed_sources():
@@ -412,6 +420,8 @@ BAD = {
     "nothing accepted": (TrackingError, "0 streamlines were accepted from 50 seeds; rejected: .* too short",
                          lambda f, t: track(f, TrackOptions(n_seeds=50, seed_source="white-matter",
                                                             min_length_mm=200.0))),
+    "hopeless": (TrackingError, "0 streamlines of 100,000 wanted were accepted from 2,000 seeds",
+                 lambda f, t: track(f, TrackOptions(max_seeds_per_streamline=2, fod_cutoff=9.0), tissue=t)),
     "too few accepted": (TrackingError, "0 streamlines of 10 wanted were accepted from 200 seeds",
                          lambda f, t: track(f, TrackOptions(n_streamlines=10, max_seeds_per_streamline=20,
                                                             fod_cutoff=9.0), tissue=t)),

@@ -111,7 +111,9 @@ class TrackOptions(_Checked):
     n_streamlines: int | None = _option(100_000, "Accepted streamlines to stop at.", low=1)
     n_seeds: int | None = _option(None, "Seeds to try instead of a number of accepted streamlines.", low=1)
     max_seeds_per_streamline: int = _option(
-        1000, "Give up when this many seeds per wanted streamline were tried.", low=1
+        1000,
+        "Give up when this many seeds per wanted streamline were tried, or 1000 times as many gave none at all.",
+        low=1,
     )
     step_size_mm: float | None = _option(None, "Step; by default a quarter of a voxel.", unit="mm", low=0.01, high=10)
     max_angle_deg: float | None = _option(

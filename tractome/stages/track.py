@@ -34,6 +34,9 @@ _LARGEST_BUFFER = 256 * 2**20
 
 _NO_LIMIT = 2**31 - 1
 
+_HOPELESS = 1000
+"""Tracking gives up when so many times `max_seeds_per_streamline` seeds gave no streamline at all."""
+
 
 @dataclass(frozen=True)
 class Seeds:
@@ -69,7 +72,7 @@ def find_seeds(
     fa : ScalarMap or None
         Stands in for the tissue map: seeds where FA reaches its threshold.
     seed_mask : shape of the field's grid, bool, or None
-        Seeds are taken from these voxels only, in place of white matter.
+        Seeds are taken from these voxels only, in place of `seed_source`.
 
     Returns
     -------
@@ -151,6 +154,7 @@ def track(
     fa : ScalarMap or None
         On the field's grid; used to stop and to seed when there is no tissue map.
     seed_mask : shape of the field's grid, bool, or None
+        Seeds are taken from these voxels only, in place of `seed_source`: at any depth.
     progress : callable (done, wanted), optional
 
     Yields
@@ -168,19 +172,21 @@ def track(
     from tractome.kernels.tracking import track_block
 
     seeds = find_seeds(field, options, tissue, fa, seed_mask)
-    engine = _Engine.build(field, options, tissue, fa)
+    engine = _Engine.build(field, options, tissue, fa, has_seed_mask=seed_mask is not None)
     centres, axes = _seeds_in_field(seeds, field.grid)
     set_threads(options.n_threads)
     wanted = options.n_streamlines if options.n_seeds is None else None
     last_seed = options.n_seeds if wanted is None else wanted * options.max_seeds_per_streamline
     assert last_seed is not None
+    # Where nothing at all is accepted, more of the same seeds will not help.
+    hopeless = last_seed if wanted is None else min(last_seed, _HOPELESS * options.max_seeds_per_streamline)
     n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
     points = np.empty((n_block, engine.rules.max_points, 3), np.float32)
     n_points, verdicts = np.zeros(n_block, np.int32), np.zeros((n_block, 3), np.int8)
     n_accepted, first = 0, 0
     rejected: dict[RejectReason, int] = {}
-    while first < last_seed and (wanted is None or n_accepted < wanted):
-        n_now = min(n_block, last_seed - first)
+    while first < (last_seed if n_accepted else hopeless) and (wanted is None or n_accepted < wanted):
+        n_now = min(n_block, (last_seed if n_accepted else hopeless) - first)
         track_block(
             np.uint64(options.random_seed), first, centres, axes, engine.field, engine.sphere, engine.tissue,
             engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
@@ -222,7 +228,13 @@ class _Engine:
 
     @classmethod
     def build(
-        cls, field: OrientationField, options: TrackOptions, tissue: TissueMap | None, fa: ScalarMap | None
+        cls,
+        field: OrientationField,
+        options: TrackOptions,
+        tissue: TissueMap | None,
+        fa: ScalarMap | None,
+        *,
+        has_seed_mask: bool = False,
     ) -> _Engine:
         from tractome.kernels import tracking
         from tractome.kernels.directions import cones, geodesic_sphere
@@ -230,6 +242,7 @@ class _Engine:
 
         step_mm = step_size_mm(options, field.grid)
         angle_deg = max_angle_deg(options, field.grid)
+        has_depth = options.seed_source == "balanced" and not has_seed_mask
         directions = geodesic_sphere(SPHERE_FREQUENCY)
         starts, members = cones(directions, angle_deg)
         fa_volume = np.zeros((0, 0, 0), np.float32)
@@ -263,7 +276,7 @@ class _Engine:
                 float(min_length_mm(options, field.grid, has_tissue=tissue is not None)),
                 int(options.max_length_mm / step_mm) + 1,
                 math.ceil(options.backtrack_mm / step_mm) if tissue is not None else 0,
-                math.ceil(options.seed_depth_mm / step_mm) if options.seed_source == "balanced" else _NO_LIMIT,
+                math.ceil(options.seed_depth_mm / step_mm) if has_depth else _NO_LIMIT,
             ),
         )
 
