@@ -14,11 +14,11 @@ from tractome.errors import OptionError, OutputError, TableError
 from tractome.io.atomic import replacing
 from tractome.pipeline.layout import SubjectFolder, find_subject, make_folder, subject_label
 from tractome.pipeline.ledger import Ledger, Step, read_records
-from tractome.pipeline.listener import Listener
+from tractome.pipeline.listener import LogListener
 from tractome.pipeline.subject import new_subject
 
 
-class _Heard(Listener):
+class _Heard(LogListener):
     def __init__(self):
         self.said = []
 
@@ -176,7 +176,7 @@ def test_a_damaged_record_is_a_clear_error(ledger):
 def test_facts_and_hashes_are_the_same_in_every_run(tmp_path, scan):
     contents = []
     for out in ("a", "b"):
-        ledger = Ledger(SubjectFolder(make_folder(tmp_path / out / "sub-01")), Listener())
+        ledger = Ledger(SubjectFolder(make_folder(tmp_path / out / "sub-01")), LogListener())
         ledger.do(_first(ledger, scan))
         record = json.loads(ledger.subject.provenance.read_text())["stages"]["fit"]
         contents.append({name: record[name] for name in record if name not in ("seconds", "peak_memory_mb")})
@@ -207,7 +207,7 @@ def test_bad_subject_label(given):
 
 
 def test_new_subject_makes_the_folder_and_says_what_it_is(tmp_path, scan):
-    with new_subject(tmp_path / "out", scan, None, Listener()) as ledger:
+    with new_subject(tmp_path / "out", scan, None, LogListener()) as ledger:
         assert ledger.subject.root == tmp_path / "out" / "sub-01"
     described = json.loads((tmp_path / "out" / "dataset_description.json").read_text())
     assert described["DatasetType"] == "derivative"
@@ -217,19 +217,19 @@ def test_new_subject_clears_what_a_killed_run_left(tmp_path, scan):
     left = tmp_path / "out" / "sub-01" / "dwi" / ".tmp-123-fa.nii.gz"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
-    with new_subject(tmp_path / "out", scan, None, Listener()):
+    with new_subject(tmp_path / "out", scan, None, LogListener()):
         assert not left.exists()
 
 
 def test_two_runs_do_not_work_in_one_folder(tmp_path, scan):
     code = (
         "import sys, pathlib\n"
-        "from tractome.pipeline import Listener, new_subject\n"
-        "with new_subject(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), None, Listener()):\n"
+        "from tractome.pipeline import LogListener, new_subject\n"
+        "with new_subject(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), None, LogListener()):\n"
         "    pass\n"
     )
     arguments = [sys.executable, "-c", code, str(tmp_path / "out"), str(scan)]
-    with new_subject(tmp_path / "out", scan, None, Listener()):
+    with new_subject(tmp_path / "out", scan, None, LogListener()):
         other = subprocess.run(arguments, capture_output=True, text=True)
         assert "Another tractome is working" in other.stderr
     assert subprocess.run(arguments, capture_output=True).returncode == 0
@@ -238,22 +238,22 @@ def test_two_runs_do_not_work_in_one_folder(tmp_path, scan):
 def test_two_scans_do_not_share_a_label(tmp_path, scan):
     other = tmp_path / "other.nii.gz"
     other.write_bytes(b"another person")
-    with new_subject(tmp_path / "out", scan, None, Listener()) as ledger:
+    with new_subject(tmp_path / "out", scan, None, LogListener()) as ledger:
         ledger.do(_first(ledger, scan))
     with (
         pytest.raises(OutputError, match=r"another scan.*--subject"),
-        new_subject(tmp_path / "out", other, None, Listener()),
+        new_subject(tmp_path / "out", other, None, LogListener()),
     ):
         pass
-    with new_subject(tmp_path / "out", other, "02", Listener()):
+    with new_subject(tmp_path / "out", other, "02", LogListener()):
         pass
     # The same scan at another place, and an improved scan at the same place, are welcome.
     copy = tmp_path / "copy.nii.gz"
     copy.write_bytes(scan.read_bytes())
-    with new_subject(tmp_path / "out", copy, None, Listener()):
+    with new_subject(tmp_path / "out", copy, None, LogListener()):
         pass
     scan.write_bytes(b"the scan, denoised")
-    with new_subject(tmp_path / "out", scan, None, Listener()):
+    with new_subject(tmp_path / "out", scan, None, LogListener()):
         pass
 
 
@@ -261,13 +261,13 @@ def test_a_foreign_data_set_is_left_alone(tmp_path, scan):
     out = tmp_path / "bids"
     out.mkdir()
     (out / "dataset_description.json").write_text('{"Name": "raw data", "BIDSVersion": "1.8.0"}')
-    with pytest.raises(OutputError, match="did not make"), new_subject(out, scan, None, Listener()):
+    with pytest.raises(OutputError, match="did not make"), new_subject(out, scan, None, LogListener()):
         pass
 
 
 def test_a_file_where_the_folder_should_be(tmp_path, scan):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(OutputError, match="is a file"), new_subject(tmp_path / "out", scan, None, Listener()):
+    with pytest.raises(OutputError, match="is a file"), new_subject(tmp_path / "out", scan, None, LogListener()):
         pass
     with pytest.raises(OutputError, match="a part of its path is a file"):
         make_folder(tmp_path / "out" / "deeper")
@@ -278,11 +278,11 @@ def test_a_folder_that_may_not_be_written():
     code = (
         "import os, pathlib, sys\n"
         "from tractome.errors import OutputError\n"
-        "from tractome.pipeline import Listener, new_subject\n"
+        "from tractome.pipeline import LogListener, new_subject\n"
         "if os.getuid() == 0:\n"
         "    os.setuid(65534)\n"
         "try:\n"
-        "    new_subject(pathlib.Path(sys.argv[1]), pathlib.Path('dwi.nii.gz'), None, Listener()).__enter__()\n"
+        "    new_subject(pathlib.Path(sys.argv[1]), pathlib.Path('dwi.nii.gz'), None, LogListener()).__enter__()\n"
         "except OutputError as error:\n"
         "    print(error)\n"
     )
@@ -314,7 +314,7 @@ def test_find_subject(tmp_path, scan):
     with pytest.raises(OutputError, match="holds no result"):
         find_subject(tmp_path)
     for label in ("01", "02"):
-        with new_subject(tmp_path / "out", scan, label, Listener()) as ledger:
+        with new_subject(tmp_path / "out", scan, label, LogListener()) as ledger:
             ledger.do(_first(ledger, scan))
         if label == "01":
             assert find_subject(tmp_path / "out").name == "sub-01"

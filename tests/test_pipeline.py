@@ -24,7 +24,7 @@ from tractome.options import (
 )
 from tractome.pipeline import (
     LabelSource,
-    Listener,
+    LogListener,
     RunOptions,
     SubjectFiles,
     connect_subject,
@@ -46,7 +46,7 @@ OPTIONS = RunOptions(
 )
 
 
-class Heard(Listener):
+class Heard(LogListener):
     """Remembers which steps were done, and what was noted."""
 
     def __init__(self):
@@ -250,12 +250,12 @@ def test_two_atlases_live_side_by_side(phantom, copy):
     heard, _ = do(phantom, copy)
     assert heard.done == []
     with (
-        old_subject(copy, Listener()) as ledger,
+        old_subject(copy, LogListener()) as ledger,
         pytest.raises(OptionError, match=r"has 2 parcellations; choose one with --atlas: labels, second"),
     ):
         connect_subject(ledger, ConnectOptions())
     with (
-        old_subject(copy, Listener()) as ledger,
+        old_subject(copy, LogListener()) as ledger,
         pytest.raises(OptionError, match=r"'third' was not brought to this subject"),
     ):
         export_subject(ledger, ExportOptions(), atlas="third")
@@ -263,12 +263,12 @@ def test_two_atlases_live_side_by_side(phantom, copy):
 
 def test_stage_by_stage_gives_the_bytes_of_a_run(phantom, done, tmp_path):
     files, out = files_of(phantom), tmp_path / "out"
-    with new_subject(out, files.scan.dwi, None, Listener()) as ledger:
+    with new_subject(out, files.scan.dwi, None, LogListener()) as ledger:
         fit_subject(ledger, files.scan, OPTIONS.read, OPTIONS.fit)
-    with old_subject(out / "sub-01", Listener()) as ledger:
+    with old_subject(out / "sub-01", LogListener()) as ledger:
         parcellate_subject(ledger, OPTIONS.parcellate, files.regions_from)
         track_subject(ledger, OPTIONS.track, tissue=files.tissue)
-    with old_subject(out, Listener()) as ledger:
+    with old_subject(out, LogListener()) as ledger:
         connect_subject(ledger, OPTIONS.connect)
         export_subject(ledger, OPTIONS.export)
     assert contents(out) == contents(done)
@@ -276,7 +276,7 @@ def test_stage_by_stage_gives_the_bytes_of_a_run(phantom, done, tmp_path):
 
 def test_a_stage_waits_for_the_one_before(phantom, tmp_path):
     files, out = files_of(phantom), tmp_path / "out"
-    with new_subject(out, files.scan.dwi, None, Listener()) as ledger:
+    with new_subject(out, files.scan.dwi, None, LogListener()) as ledger:
         with pytest.raises(TableError, match=r"fit was not run .* Run `tractome fit` first"):
             track_subject(ledger, OPTIONS.track)
         with pytest.raises(TableError, match=r"parcellate was not run"):

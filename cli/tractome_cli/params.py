@@ -148,7 +148,7 @@ def command(*kinds: type, go_on: str = "") -> Callable[[Callable[..., None]], Ca
             raise RuntimeError(message)
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}
-        del run.__wrapped__  # type: ignore[attr-defined]
+        del run.__wrapped__
         return run
 
     return decorate
@@ -179,7 +179,7 @@ def _parameter(kind: type, field: dataclasses.Field[Any]) -> inspect.Parameter:
     hint = typing.get_type_hints(kind)[field.name]
     rule, name = field.metadata, flag(field.name)
     extra: dict[str, Any] = {}
-    default = field.default
+    default: Any = field.default
     if _item_kind(hint) is not None:
         hint = str if default is not None else str | None
         default = ",".join(_plain(value) for value in default) if default is not None else None

@@ -168,7 +168,7 @@ def draw_connectome(path: Path, connectome: Connectome) -> None:
         coordinates, frame = connectome.centroids_mm, "this subject's centroids, not in MNI space"
     strength = np.log1p(np.nan_to_num(connectome.matrices["count"]))
     np.fill_diagonal(strength, 0.0)
-    known = np.isfinite(coordinates).all(axis=1)
+    known = np.asarray(np.isfinite(coordinates).all(axis=1))
     strength, coordinates = strength[np.ix_(known, known)], coordinates[known]
     upper = np.sort(strength[np.triu_indices(len(strength), k=1)])[::-1]
     n_drawn = min(int((upper > 0).sum()), MOST_EDGES)

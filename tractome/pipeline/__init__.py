@@ -4,7 +4,7 @@ from tractome.pipeline.connect import connect_subject, export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
 from tractome.pipeline.ledger import Ledger
-from tractome.pipeline.listener import Listener
+from tractome.pipeline.listener import Listener, LogListener
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject
 from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
 from tractome.pipeline.subject import new_subject, old_subject
@@ -15,6 +15,7 @@ __all__ = [
     "LabelSource",
     "Ledger",
     "Listener",
+    "LogListener",
     "RunOptions",
     "ScanFiles",
     "SubjectFiles",

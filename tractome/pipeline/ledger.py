@@ -16,7 +16,7 @@ from tractome.errors import OutputError, TableError
 from tractome.io.atomic import write_json
 from tractome.io.hashing import sha256_file, sha256_files
 from tractome.pipeline.layout import SubjectFolder
-from tractome.pipeline.listener import Listener
+from tractome.pipeline.listener import Listener, LogListener
 from tractome.provenance import StageRecord, machine, peak_memory_mb, reset_peak_memory, stage_key
 
 Facts = dict[str, Any]
@@ -87,7 +87,7 @@ class Ledger:
     """
 
     subject: SubjectFolder
-    listener: Listener = field(default_factory=Listener)
+    listener: Listener = field(default_factory=LogListener)
     force: bool = False
     n_done: int = field(default=0, init=False)
     """Steps that were done by this ledger, and not before."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tractome.datatypes.fields import ScalarMap
 from tractome.datatypes.grid import require_same_grid
+from tractome.datatypes.prepared_maps import prepare_maps
 from tractome.datatypes.tissue import TissueMap
 from tractome.datatypes.tractogram import RejectReason, StopReason, StreamlineTable, Tractogram
 from tractome.errors import ImageError, OptionError, TrackingError
@@ -122,7 +123,7 @@ def _track(
 ) -> Facts:
     from tractome.io.figures import draw_streamlines
     from tractome.io.tractograms import TractogramWriter, write_streamline_table
-    from tractome.stages.connect import concatenate, prepare_maps, summarise
+    from tractome.stages.connect import concatenate, summarise
     from tractome.stages.track import track
 
     subject, listener = ledger.subject, ledger.listener
