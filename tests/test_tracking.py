@@ -326,6 +326,21 @@ def test_lengths_keep_their_limits():
     assert {RejectReason.TOO_LONG, RejectReason.NONE} <= {RejectReason(code) for code in verdicts[:, 0]}
 
 
+def test_the_tissue_that_outweighs_the_others_decides():
+    # Every mixture of tissues, and the outside of the brain.
+    rng = np.random.default_rng(5)
+    fractions = rng.dirichlet(np.full(5, 0.4), (8, 8, 8)) * (rng.random((8, 8, 8, 1)) < 0.8)
+    from_field = np.array([[1.0, 0.1, 0, 0.3], [0, 0.9, 0, 0], [0, 0.2, 1.1, -0.5]])
+    tissue = tracking.Tissue(fractions.astype(np.float32), from_field, True)
+    twin = naive.Tracker(None, tracking.Sphere(None, [], None, None), tissue, None)
+    seen = set()
+    for point in rng.uniform(0, 7, (1500, 3)):
+        stop = twin.tissue_stop(point)
+        seen.add(stop)
+        assert tracking._tissue_stop(tissue, *point, np.empty(5)) == (StopReason[stop] if stop else 0)
+    assert seen == {"", "LEFT_MASK", "ENTERED_CSF", "ENTERED_CORTEX", "ENTERED_DEEP_GREY"}
+
+
 def winding(**options):
     """Streamlines that spread and bend among cortex, deep grey, CSF and a lesion."""
     rng = np.random.default_rng(8)
