@@ -72,7 +72,8 @@ def file_rows(summary: Mapping[str, Any]) -> Rows:
     paths = [f"/{path}" for stage in summary["files"].values() for path in stage]
     rows = []
     for what, part in wanted.items():
-        found = [path[1:] for path in paths if part in path]
+        # The count comes first: it is what most people open.
+        found = sorted((path[1:] for path in paths if part in path), key=lambda path: "stat-count" not in path)
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             rows.append((what, found[0] + more))
