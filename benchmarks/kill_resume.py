@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PHANTOM = "--voxel-size 5 --t1-voxel-size 5 --cortical 12 --deep 2 --bundles 20 --u-fibres 8 --directions 16,28 --b0 3"
+PHANTOM = "--voxel-size 6 --t1-voxel-size 6 --cortical 8 --deep 2 --bundles 8 --u-fibres 2 --directions 12,20 --b0 2"
 CIRCUMSTANCES = ("seconds", "peak_memory_mb", "circumstances", "input_paths")
 
 
@@ -42,7 +42,7 @@ def run_words(subject: Path, out: Path) -> list[str]:
     words = [str(part) for flag, name in files.items() for part in (flag, subject / name)]
     formats = "npz,tsv,csv,mat,graphml,graph,nilearn"
     return tractome(
-        "run", *words, "--out", out, "--streamlines", 3000, "--tractogram", "tck", "--formats", formats, "-q"
+        "run", *words, "--out", out, "--streamlines", 1000, "--tractogram", "tck", "--formats", formats, "-q"
     )
 
 
