@@ -62,7 +62,7 @@ demo: $(VENV)/.installed
 	$(BIN)/tractome run --dwi $(SAMPLE)/dwi.nii.gz --mask $(SAMPLE)/mask.nii.gz --tissue $(SAMPLE)/5tt.nii.gz \
 		--labels $(SAMPLE)/labels.nii.gz --regions $(SAMPLE)/regions.tsv \
 		--streamlines 20000 --out demo_out --subject sample
-	$(BIN)/tractome compare demo_out/sub-sample $(SAMPLE)/truth_count.tsv
+	$(BIN)/tractome compare demo_out/sub-sample $(SAMPLE)/truth_count.tsv --edges $(SAMPLE)/u_fibre_edges.tsv
 
 test: test-source test-wheel
 

@@ -7,8 +7,8 @@ repeats. One run of ours that is not counted comes first, because kernels are co
 
 Accuracy: `tractome run` with default options, 20,000 accepted streamlines, the subject's labels and tissue map, against
 MRtrix3's best recipe (see peer.py; its outputs are kept by hash of inputs and commands) at the same number. For
-subjects without a shell above b = 1500 the peer gets lmax 8 and its own choice of lmax, 22.5 and 45 degrees, and its
-best line counts. Results of both go to benchmarks/out/bench.json.
+subjects without a shell above b = 1500 the peer runs at 22.5 and at 45 degrees, and the line with the higher AP counts.
+Results of both go to benchmarks/out/bench.json.
 """
 
 from __future__ import annotations
@@ -143,11 +143,9 @@ def _peer_scores(subject: Path, select: int) -> dict[str, dict[str, float]]:
     bvals = [float(word) for word in (subject / "dwi.bval").read_text().split()]
     is_clinical = max(bvals) < 1500
     found = {}
-    for lmax in (8, 0) if is_clinical else (8,):
-        for variant in ("ifod2-22.5", "ifod2-45") if is_clinical else ("ifod2-22.5",):
-            folder = peer.connectome(subject, variant, select=select, lmax=lmax)
-            name = f"MRtrix3 {variant} lmax {lmax or 'auto'}"
-            found[name] = peer.score_folder(folder / "count.csv", subject)
+    for variant in ("ifod2-22.5", "ifod2-45") if is_clinical else ("ifod2-22.5",):
+        folder = peer.connectome(subject, variant, select=select)
+        found[f"MRtrix3 {variant} lmax 8"] = peer.score_folder(folder / "count.csv", subject)
     return found
 
 
