@@ -65,6 +65,16 @@ def smooth_axes(rng, grid, bend=0.4):
     return np.array([1.0, 0.17, 0.29]) + bend * waves
 
 
+def scene():
+    """A bent field among tissues, and options that most seeds survive."""
+    rng = np.random.default_rng(8)
+    grid = grid_of((18, 12, 9), 2.0, (-20, 4, 7))
+    field = field_of(smooth_axes(rng, grid, bend=0.25), grid)
+    classes = np.full(grid.shape, WHITE)
+    classes[:2], classes[-2:], classes[8:10, 4:6] = CORTEX, CORTEX, CSF
+    return field, tissue_of(classes, grid)
+
+
 def all_of(blocks):
     """Streamlines, stop reasons, seed indices, number of seeds and rejections of an iterator of blocks."""
     streamlines, stops, index, n_seeds, rejected = [], [], [], 0, {}
