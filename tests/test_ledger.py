@@ -111,6 +111,14 @@ def test_work_is_done_again_when_it_must_be(ledger, scan, harm):
     assert output.read_text() == ("two" if harm == "option" else "one")
 
 
+def test_an_update_of_the_code_does_the_work_again(ledger, scan, monkeypatch):
+    ledger.do(_first(ledger, scan))
+    monkeypatch.setattr("tractome.pipeline.ledger.code_hash", lambda: "other code")
+    _begun(ledger)
+    ledger.do(_first(ledger, scan))
+    assert _begun(ledger) == ["fit"]
+
+
 def test_only_what_depends_is_done_again(ledger, scan):
     for text, expected in (("one", ["fit", "track"]), ("two", ["fit", "track"]), ("two", [])):
         ledger.do(_first(ledger, scan, text))

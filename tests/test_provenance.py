@@ -1,9 +1,14 @@
 """What decides whether a stage is done: laws of the key and of the record."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from tractome.options import ConnectOptions, FitOptions, ReadOptions, TrackOptions
-from tractome.provenance import StageRecord, machine, option_values, peak_memory_mb, reset_peak_memory, stage_key
+from tractome.provenance import MemoryWatch, StageRecord, machine, option_values, stage_key
 
 
 def _key(**changed):
@@ -59,9 +64,26 @@ def test_machine_names_what_a_result_may_depend_on():
     assert described["n_cores"] >= 1
 
 
-def test_peak_memory_sees_a_large_array():
-    reset_peak_memory()
-    before = peak_memory_mb()
+def test_the_watch_sees_a_large_array():
     block = bytearray(200_000_000)
     block[::4096] = b"x" * len(block[::4096])
-    assert peak_memory_mb() > before + 150
+    seen = MemoryWatch().peak_mb()
+    del block
+    assert seen > 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux can measure anew")
+def test_the_watch_does_not_see_what_was_before():
+    block = bytearray(300_000_000)
+    block[::4096] = b"x" * len(block[::4096])
+    before = MemoryWatch().peak_mb()
+    del block
+    assert MemoryWatch().peak_mb() < before - 250
+
+
+def test_the_watch_sees_a_child():
+    watch = MemoryWatch()
+    size = int(watch.peak_mb() * 1e6) + 400_000_000
+    code = f"b = bytearray({size}); b[::4096] = b'x' * len(b[::4096])"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert watch.peak_mb() > size / 1e6

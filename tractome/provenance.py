@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -135,25 +136,45 @@ def machine() -> dict[str, Any]:
     }
 
 
-def reset_peak_memory() -> None:
-    """Start measuring the peak memory anew, where the system can (Linux); elsewhere the peak is of the whole run."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
+class MemoryWatch:
+    """Measures the peak memory of a piece of work: of this process, or of a child that ended during it.
+
+    Where the system cannot measure anew (anywhere but Linux), the peak is that of the whole process.
+    """
+
+    def __init__(self) -> None:
+        self._children_before = _children_peak_mb()
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return
+
+    def peak_mb(self) -> float:
+        """Highest resident memory since the watch began, MB (10^6 bytes)."""
+        children = _children_peak_mb()
+        return max(_own_peak_mb(), children if children > self._children_before else 0.0)
 
 
-def peak_memory_mb() -> float:
-    """Highest resident memory of this process since `reset_peak_memory`, MB (10^6 bytes)."""
+def _own_peak_mb() -> float:
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     except OSError:
         pass
-    import resource
-    import sys
+    return _peak_mb("self")
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def _children_peak_mb() -> float:
+    return _peak_mb("children")
+
+
+def _peak_mb(whose: str) -> float:
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return 0.0
+    who = resource.RUSAGE_SELF if whose == "self" else resource.RUSAGE_CHILDREN
+    peak = resource.getrusage(who).ru_maxrss
     # macOS counts bytes, other systems kibibytes.
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -6,6 +6,7 @@ from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subjec
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener, LogListener
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject
+from tractome.pipeline.register import earlier_t1
 from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
 from tractome.pipeline.subject import new_subject, old_subject
 from tractome.pipeline.threads import use_threads
@@ -21,6 +22,7 @@ __all__ = [
     "SubjectFiles",
     "SubjectFolder",
     "connect_subject",
+    "earlier_t1",
     "export_subject",
     "find_connectome",
     "find_scan",

@@ -43,7 +43,9 @@ class ScanFiles:
 
 
 def find_scan(dwi: Path, bval: Path | None = None, bvec: Path | None = None, mask: Path | None = None) -> ScanFiles:
-    """Name the files of a scan: b-values and directions lie beside it under its own name unless given.
+    """Name the files of a scan: b-values and directions lie beside it unless given.
+
+    They are called as the scan is (``dwi.bval``), or as the HCP does (``bvals``).
 
     Raises
     ------
@@ -53,10 +55,9 @@ def find_scan(dwi: Path, bval: Path | None = None, bvec: Path | None = None, mas
     if not dwi.is_file():
         message = f"There is no scan {dwi}. Check the path given with --dwi."
         raise ImageError(message)
-    stem = dwi.name.removesuffix(".gz").removesuffix(".nii")
-    bval = bval if bval is not None else dwi.with_name(f"{stem}.bval")
+    bval = bval if bval is not None else _beside(dwi, "bval")
     if bvec is None and bval.suffix != ".b":
-        bvec = dwi.with_name(f"{stem}.bvec")
+        bvec = _beside(dwi, "bvec")
     for path, flag in ((bval, "--bval"), (bvec, "--bvec")):
         if path is not None and not path.is_file():
             message = f"There is no {path}. The scan needs its b-values and directions; name the file with {flag}."
@@ -65,6 +66,12 @@ def find_scan(dwi: Path, bval: Path | None = None, bvec: Path | None = None, mas
         message = f"There is no mask {mask}. Check the path given with --mask, or leave it out to have one made."
         raise ImageError(message)
     return ScanFiles(dwi, bval, bvec, mask)
+
+
+def _beside(dwi: Path, kind: str) -> Path:
+    own = dwi.with_name(f"{dwi.name.removesuffix('.gz').removesuffix('.nii')}.{kind}")
+    shared = dwi.with_name(f"{kind}s")
+    return shared if shared.is_file() and not own.is_file() else own
 
 
 def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions) -> StageRecord:

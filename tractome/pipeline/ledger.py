@@ -17,7 +17,7 @@ from tractome.io.atomic import write_json
 from tractome.io.hashing import sha256_file, sha256_files
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.listener import Listener, LogListener
-from tractome.provenance import StageRecord, machine, peak_memory_mb, reset_peak_memory, stage_key
+from tractome.provenance import MemoryWatch, StageRecord, machine, stage_key
 
 Facts = dict[str, Any]
 
@@ -144,7 +144,7 @@ class Ledger:
         )
         self._save(step.name, started)
         self.listener.begins(step.name)
-        reset_peak_memory()
+        memory = MemoryWatch()
         start = time.perf_counter()
         made = Made(inputs)
         facts = step.work(made)
@@ -163,7 +163,7 @@ class Ledger:
             may_write=started.may_write,
             facts=facts,
             seconds=round(time.perf_counter() - start, 3),
-            peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_memory_mb=round(memory.peak_mb(), 1),
             circumstances=machine(),
         )
         self._save(step.name, finished)

@@ -56,6 +56,13 @@ def register_subject(ledger: Ledger, options: ParcellateOptions, t1: Path | None
     return ledger.do(step)
 
 
+def earlier_t1(ledger: Ledger) -> Path | None:
+    """The T1 that this subject was registered through before, if any: another atlas should come the same way."""
+    record = ledger.records().get("register")
+    path = record.input_paths.get("t1") if record is not None else None
+    return Path(path) if path is not None else None
+
+
 def _register(ledger: Ledger, options: ParcellateOptions, t1: Path | None, n_threads: int, made: Made) -> Facts:
     subject = ledger.subject
     mask, grid = read_mask(subject.mask)

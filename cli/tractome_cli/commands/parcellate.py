@@ -16,11 +16,15 @@ def parcellate(
     threads: Threads = 0,
     force: Force = False,
 ) -> None:
-    """Bring an atlas to the subject, or take its own label image."""
-    from tractome.pipeline import LabelSource, old_subject, parcellate_subject
+    """Bring an atlas to the subject, or take its own label image.
+
+    Without --t1 and --labels the atlas comes through the T1 of an earlier registration, or else through FA.
+    """
+    from tractome.pipeline import LabelSource, earlier_t1, old_subject, parcellate_subject
 
     terminal = chosen.terminal
     with old_subject(folder, terminal, force=force) as ledger:
+        t1 = t1 if t1 is not None or labels is not None else earlier_t1(ledger)
         record = parcellate_subject(ledger, chosen[ParcellateOptions], LabelSource(t1, labels, regions), threads)
     facts = record.facts
     terminal.summary(
