@@ -17,7 +17,7 @@ VOXELS_PER_CALL = 4096
 # In units of the l = 0 diagonal of the Hessian. With these two the single-shell FODs agree with MRtrix3's `dwi2fod csd`
 # (median angular correlation 0.999); the penalty grows with the number of volumes as there.
 SOFT_PENALTY_PER_VOLUME = 3e-5
-RIDGE_PER_VOLUME = 1e-5
+RIDGE_PER_VOLUME = 3e-6
 HARD_RIDGE = 1e-6
 HARD_PENALTY = 1e-2
 HARD_TOLERANCE = 9e-3
