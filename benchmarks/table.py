@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-SCORES = {"ap": "AP", "r": "r", "u_recall": "U recall", "u_recall_top_k": "U recall, top K", "n_false": "false edges"}
+from bench import SCORES
 
 
 def main() -> None:

@@ -11,8 +11,9 @@ ap
     ranking together, so an all-zero matrix scores the share of true edges, not more).
 r, r_log
     Pearson correlation with the true counts, and of log(1 + value) with log(1 + true count).
-u_recall
-    Share of the true U-fibre edges with at least `min_count` streamlines. Compare at equal numbers of streamlines only.
+u_recall, u_recall_5
+    Share of the true U-fibre edges with at least `min_count` (1) streamlines, and with at least 5 times that. Compare at
+    equal numbers of streamlines only; a single streamline is as easily a stray one.
 u_recall_top_k
     Share of the true U-fibre edges among the K highest edges, K being the number of true edges. A program that
     scatters streamlines everywhere gets a good u_recall, but not a good u_recall_top_k.
@@ -79,6 +80,7 @@ def score(
         in_top = (found >= threshold) & (found > 0)
         scores["n_u"] = float(len(edges))
         scores["u_recall"] = float((found >= min_count).mean())
+        scores["u_recall_5"] = float((found >= 5 * min_count).mean())
         scores["u_recall_top_k"] = float(in_top.mean())
     return scores
 
