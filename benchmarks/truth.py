@@ -12,8 +12,8 @@ ap
 r, r_log
     Pearson correlation with the true counts, and of log(1 + value) with log(1 + true count).
 u_recall, u_recall_5
-    Share of the true U-fibre edges with at least `min_count` (1) streamlines, and with at least 5 times that. Compare at
-    equal numbers of streamlines only; a single streamline is as easily a stray one.
+    Share of the true U-fibre edges with at least `min_count` (1) streamlines, and with at least 5 times that. Compare
+    at equal numbers of streamlines only; a single streamline is as easily a stray one.
 u_recall_top_k
     Share of the true U-fibre edges among the K highest edges, K being the number of true edges. A program that
     scatters streamlines everywhere gets a good u_recall, but not a good u_recall_top_k.
