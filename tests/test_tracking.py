@@ -12,6 +12,7 @@ from tractome.datatypes.fields import ScalarMap
 from tractome.datatypes.tissue import TissueMap
 from tractome.datatypes.tractogram import RejectReason, StopReason
 from tractome.kernels import tracking
+from tractome.kernels.tracking import anatomy, choice, types
 from tractome.options import TrackOptions
 from tractome.stages.track import _Engine, _seeds_in_field, find_seeds
 
@@ -167,8 +168,8 @@ def test_no_direction_below_the_cutoff_is_started():
 @pytest.mark.parametrize("u", [0.0, 0.5, 1 - 2.0**-30, 1 - 2.0**-53])
 def test_a_draw_never_falls_on_a_direction_without_amplitude(u):
     amplitudes = np.array([0, 1, 0, 2, 0, 0], np.float32)
-    assert amplitudes[tracking._draw(np.cumsum(amplitudes), 6, u)] > 0
-    assert tracking._draw(np.zeros(6, np.float32), 6, u) == -1
+    assert amplitudes[choice._draw(np.cumsum(amplitudes), 6, u)] > 0
+    assert choice._draw(np.zeros(6, np.float32), 6, u) == -1
 
 
 @pytest.mark.parametrize("method", tracking.METHODS)
@@ -296,11 +297,11 @@ def test_every_reason_has_a_case_and_the_kernel_its_number():
     assert set(STOPS) == set(StopReason) - {StopReason.NONE}
     assert set(REJECTIONS) == set(RejectReason) - {RejectReason.NONE}
     for reason in STOPS:
-        assert getattr(tracking, reason.name) == reason
+        assert getattr(types, reason.name) == reason
     in_kernel = {"TOO_SHORT": "REJECT_SHORT", "TOO_LONG": "REJECT_LONG", "ENDS_IN_CSF": "REJECT_CSF",
                  "ENDS_IN_WHITE_MATTER": "REJECT_WHITE"}  # fmt: skip
     for reason in REJECTIONS:
-        assert getattr(tracking, in_kernel.get(reason.name, reason.name)) == reason
+        assert getattr(types, in_kernel.get(reason.name, reason.name)) == reason
 
 
 @pytest.mark.parametrize("reason", STOPS, ids=lambda reason: reason.name)
@@ -337,7 +338,7 @@ def test_the_tissue_that_outweighs_the_others_decides():
     for point in rng.uniform(0, 7, (1500, 3)):
         stop = twin.tissue_stop(point)
         seen.add(stop)
-        assert tracking._tissue_stop(tissue, *point, np.empty(5)) == (StopReason[stop] if stop else 0)
+        assert anatomy.tissue_stop(tissue, *point, np.empty(5)) == (StopReason[stop] if stop else 0)
     assert seen == {"", "LEFT_MASK", "ENTERED_CSF", "ENTERED_CORTEX", "ENTERED_DEEP_GREY"}
 
 

@@ -204,7 +204,7 @@ def read_orientation_field(path: PathLike, mask_path: PathLike | None = None) ->
         require_same_grid(file.grid, mask_grid, str(path), str(mask_path))
     coefficients = np.empty((int(np.count_nonzero(mask)), file.n_volumes), dtype=np.float32)
     for index, volume in enumerate(file.volumes()):
-        coefficients[:, index] = np.nan_to_num(volume[mask])
+        coefficients[:, index] = np.nan_to_num(volume[mask], posinf=0.0, neginf=0.0)
     return OrientationField(coefficients, mask, file.grid, method=str(facts.get("Method", "csd")))
 
 
