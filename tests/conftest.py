@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runs import copy, done, phantom  # noqa: F401  (fixtures)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -1,17 +1,11 @@
 """The whole way on a small phantom: what is made, what is done again, and that the bytes stay the same."""
 
 import dataclasses
-import hashlib
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import OPTIONS, Heard, contents, do, files_of
 
 from tractome.errors import OptionError, SpaceError, TableError, TrackingError
 from tractome.options import (
@@ -19,17 +13,13 @@ from tractome.options import (
     ExportOptions,
     FitOptions,
     ParcellateOptions,
-    PhantomOptions,
     TrackOptions,
 )
 from tractome.pipeline import (
     LabelSource,
     LogListener,
-    RunOptions,
-    SubjectFiles,
     connect_subject,
     export_subject,
-    find_scan,
     fit_subject,
     new_subject,
     old_subject,
@@ -38,81 +28,6 @@ from tractome.pipeline import (
     summarise_run,
     track_subject,
 )
-
-OPTIONS = RunOptions(
-    fit=FitOptions(model="csd", lmax=4),
-    track=TrackOptions(n_streamlines=300),
-    export=ExportOptions(formats=("npz", "tsv", "csv", "mat", "graphml", "graph", "nilearn")),
-)
-
-
-class Heard(LogListener):
-    """Remembers which steps were done, and what was noted."""
-
-    def __init__(self):
-        self.done, self.notes = [], []
-
-    def ends(self, stage, seconds):
-        self.done.append(stage.partition("/")[0])
-
-    def note(self, message):
-        self.notes.append(message)
-
-
-@pytest.fixture(scope="session")
-def phantom(tmp_path_factory):
-    """Folder of a phantom as small as one can be that still has every kind of region."""
-    from tractome.phantom import make_phantom, write_phantom
-
-    folder = tmp_path_factory.mktemp("phantom")
-    options = PhantomOptions(
-        voxel_size_mm=6.0,
-        t1_voxel_size_mm=6.0,
-        n_cortical=8,
-        n_deep=2,
-        n_bundles=8,
-        n_u_fibres=2,
-        directions=(12, 16),
-        n_b0=2,
-    )
-    write_phantom(folder, make_phantom(options))
-    return folder
-
-
-def files_of(phantom, **changed):
-    """What `tractome run` is given for a phantom."""
-    source = LabelSource(labels=phantom / "labels.nii.gz", regions=phantom / "regions.tsv")
-    scan = find_scan(phantom / "dwi.nii.gz", mask=phantom / "mask.nii.gz")
-    return dataclasses.replace(SubjectFiles(scan, source, tissue=phantom / "5tt.nii.gz"), **changed)
-
-
-def do(phantom, out, options=OPTIONS, *, force=False, **changed):
-    """One run; what was heard, and the records."""
-    heard, files = Heard(), files_of(phantom, **changed)
-    with new_subject(out, files.scan.dwi, None, heard, force=force) as ledger:
-        records = run_subject(ledger, files, options)
-    return heard, records
-
-
-def contents(out):
-    """SHA-256 of every result file, by path."""
-    paths = sorted(path for path in Path(out).rglob("*") if path.is_file() and path.name != "provenance.json")
-    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-
-
-@pytest.fixture(scope="session")
-def done(phantom, tmp_path_factory):
-    """Folder of a finished run; tests that change it copy it first."""
-    out = tmp_path_factory.mktemp("done") / "out"
-    do(phantom, out)
-    return out
-
-
-@pytest.fixture
-def copy(done, tmp_path):
-    import shutil
-
-    return Path(shutil.copytree(done, tmp_path / "out"))
 
 
 def test_everything_is_made(done, phantom):
@@ -335,106 +250,3 @@ def test_the_summary_is_complete(phantom, copy):
     assert [row[0] for row in stage_rows(summary)] == ["fit", "parcellate", "track", "connect", "export", "all"]
     for _, path in file_rows(summary):
         assert (copy / "sub-01" / path.partition(" and ")[0]).is_file()
-
-
-# --- as a process: signals --------------------------------------------------------------------------------------------
-
-
-def words(phantom, out, *more):
-    """`tractome run` on a phantom, as a user types it."""
-    files = {"--dwi": "dwi", "--mask": "mask", "--tissue": "5tt", "--labels": "labels"}
-    given = [part for flag, name in files.items() for part in (flag, str(phantom / f"{name}.nii.gz"))]
-    fixed = [
-        "--regions",
-        str(phantom / "regions.tsv"),
-        "--model",
-        "csd",
-        "--lmax",
-        "4",
-        "--streamlines",
-        "300",
-        "--out",
-        str(out),
-    ]
-    formats = ["--formats", ",".join(OPTIONS.export.formats)]
-    return [sys.executable, "-m", "tractome_cli.app", "run", *given, *fixed, *formats, *more]
-
-
-def _started(process):
-    """Lines of standard error up to the end of a stage's beginning."""
-    for line in process.stderr:
-        yield line.strip()
-
-
-@pytest.mark.parametrize("stage", ["fit", "parcellate", "track", "connect"])
-def test_ctrl_c_in_any_stage_leaves_nothing_half_written(phantom, done, tmp_path, stage):
-    out = tmp_path / "out"
-    process = subprocess.Popen(words(phantom, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in _started(process):
-        if line.startswith(stage) and line.endswith("..."):
-            break
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 130, said
-    assert "interrupted: nothing half-written is left. Run the same command again to go on" in said
-    assert "Traceback" not in said
-    assert not list(out.rglob(".tmp-*"))
-    expected = contents(done)
-    assert contents(out).items() <= expected.items()
-    do(phantom, out)
-    assert contents(out) == expected
-
-
-def test_a_terminated_run_answers_like_an_interrupted_one(phantom, tmp_path):
-    process = subprocess.Popen(words(phantom, tmp_path / "out"), stderr=subprocess.PIPE, text=True)
-    for line in _started(process):
-        if line.startswith("fit"):
-            break
-    process.terminate()
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == 128 + signal.SIGTERM, said
-    assert not list((tmp_path / "out").rglob(".tmp-*"))
-
-
-def test_a_killed_run_goes_on_to_the_same_bytes(phantom, done, tmp_path):
-    out = tmp_path / "out"
-    process = subprocess.Popen(words(phantom, out), stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
-    for line in _started(process):
-        if line.startswith("track"):
-            break
-    process.kill()
-    process.wait()
-    heard, _ = do(phantom, out)
-    assert "fit" not in heard.done
-    assert heard.done[-1] == "export"
-    assert contents(out) == contents(done)
-
-
-def test_the_program_says_what_it_made(phantom, copy):
-    done = subprocess.run(words(phantom, copy), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0
-    assert "300 of" in done.stdout
-    assert "track: already done" in done.stderr
-    assert "nothing was changed" in done.stderr
-    quiet = subprocess.run(words(phantom, copy, "-q", "--json"), capture_output=True, text=True, timeout=300)
-    assert quiet.stderr == ""
-    assert json.loads(quiet.stdout)["facts"]["track"]["n_accepted"] == 300
-
-
-def test_threads_beyond_the_machine_are_clamped_with_a_note(phantom, copy):
-    done = subprocess.run(words(phantom, copy, "--threads", "999"), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0
-    assert f"note: --threads 999: only {os.cpu_count()} can be used here" in done.stderr
-
-
-def test_a_misspelt_atlas_is_found_before_anything_is_done(phantom, tmp_path):
-    more = ["--atlas", "desikan-kiliany-83"]
-    given = words(phantom, tmp_path / "out", *more)
-    for flag in ("--labels", "--regions"):
-        place = given.index(flag)
-        del given[place : place + 2]
-    done = subprocess.run(given, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert "Did you mean 'desikan-killiany-83'?" in done.stderr
-    assert "fit" not in done.stderr

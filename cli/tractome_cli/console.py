@@ -23,7 +23,10 @@ Progress = Callable[[int, int], None]
 
 EXIT_ERROR = 2
 EXIT_BUG = 1
-EXIT_INTERRUPTED = 130
+
+
+class _Stopped(BaseException):
+    """Ctrl-C, or the system asked the process to end: nothing half-written may stay."""
 
 
 class Terminal:
@@ -41,6 +44,8 @@ class Terminal:
         self.verbosity = verbosity
         self._bars: Bars | None = None
         self._notes: set[str] = set()
+        self.stopped_by: int | None = None
+        """Signal that asked the program to stop, if one did."""
         level = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
         handler = _Handler(self)
         for name in ("tractome", "tractome_cli"):
@@ -48,6 +53,19 @@ class Terminal:
             logger.handlers = [handler]
             logger.setLevel(level)
             logger.propagate = False
+
+    def stop(self, number: int, _: object = None) -> None:
+        """Handle a signal: stop here, or where `go_on` is called next.
+
+        Python drops an exception that is raised inside a destructor, so the wish to stop must be remembered too.
+        """
+        self.stopped_by = number
+        raise _Stopped
+
+    def go_on(self) -> None:
+        """Stop here if that was asked for and got lost."""
+        if self.stopped_by is not None:
+            raise _Stopped
 
     def say(self, message: str) -> None:
         """One line about what happens, on standard error; silent with --quiet."""
@@ -62,6 +80,7 @@ class Terminal:
 
     def begins(self, stage: str) -> None:
         """A stage starts to work."""
+        self.go_on()
         self.say(f"{stage} ...")
 
     def ends(self, stage: str, seconds: float) -> None:
@@ -79,10 +98,10 @@ class Terminal:
             self._notes.add(message)
             self.say(f"note: {message}")
 
-    def progress(self, what: str, unit: str = "") -> Progress | None:
-        """A bar with rate and time left, or None where nobody would see it."""
+    def progress(self, what: str, unit: str = "") -> Progress:
+        """A bar with rate and time left, where somebody would see it."""
         if self.verbosity < 0 or not sys.stderr.isatty():
-            return None
+            return lambda done, total: self.go_on()
         if self._bars is None:
             self._bars = _bars(unit)
             self._bars.start()
@@ -90,6 +109,7 @@ class Terminal:
         task = bars.add_task(what, total=None, unit=unit)
 
         def update(done: int, total: int) -> None:
+            self.go_on()
             bars.update(task, completed=done, total=total)
 
         return update
@@ -183,10 +203,6 @@ def show_table(title: str, rows: Sequence[Sequence[str]], header: Sequence[str] 
         typer.echo(("  " + "  ".join(cells)).rstrip())
 
 
-class _Terminated(BaseException):
-    """The system asked the process to end (SIGTERM): handled like Ctrl-C, so that nothing half-written stays."""
-
-
 @contextlib.contextmanager
 def answering(terminal: Terminal, *, debug: bool, go_on: str) -> Iterator[None]:
     """Turn what ends a command into one sentence and an exit code.
@@ -199,34 +215,34 @@ def answering(terminal: Terminal, *, debug: bool, go_on: str) -> Iterator[None]:
     go_on : str
         What to say after Ctrl-C.
     """
-
-    def terminated(*_: object) -> None:
-        raise _Terminated
-
-    try:
-        before = signal.signal(signal.SIGTERM, terminated)
-    except ValueError:  # not the main thread, as in some test runners
-        before = None
+    before: dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # not the main thread, as in some test runners
+        before = {number: signal.signal(number, terminal.stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
-    except TractomeError as error:
-        _fail(terminal, f"error: {error}", EXIT_ERROR, debug)
-    except (KeyboardInterrupt, _Terminated) as error:
-        code = EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else 128 + signal.SIGTERM
-        _fail(terminal, f"interrupted: nothing half-written is left. {go_on}", code, debug)
-    except MemoryError:
-        _fail(terminal, "error: not enough memory. Close other programs or use a machine with more.", EXIT_ERROR, debug)
-    except BrokenPipeError:
-        raise  # the reader of our output went away; typer ends quietly
-    except (typer.Exit, typer.Abort):
-        raise
-    except Exception as error:
-        hint = "" if debug else " Run again with --debug to see where, and report it please."
-        _fail(terminal, f"internal error: {type(error).__name__}: {error}. This is a bug.{hint}", EXIT_BUG, debug)
+        terminal.go_on()
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise  # typer's own business; the last one is a reader of our output that went away
+    except (Exception, KeyboardInterrupt, _Stopped) as error:
+        _fail(terminal, *_explained(error, terminal.stopped_by, go_on, debug), debug)
     finally:
         terminal.close()
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _explained(error: BaseException, stopped_by: int | None, go_on: str, debug: bool) -> tuple[str, int]:
+    """One sentence for what ended a command, and its exit code."""
+    # Whatever went wrong after Ctrl-C did so because of it.
+    if stopped_by is not None or isinstance(error, KeyboardInterrupt):
+        code = 128 + (stopped_by or signal.SIGINT)
+        return f"interrupted: nothing half-written is left. {go_on}", code
+    if isinstance(error, TractomeError):
+        return f"error: {error}", EXIT_ERROR
+    if isinstance(error, MemoryError):
+        return "error: not enough memory. Close other programs or use a machine with more.", EXIT_ERROR
+    hint = "" if debug else " Run again with --debug to see where, and report it please."
+    return f"internal error: {type(error).__name__}: {error}. This is a bug.{hint}", EXIT_BUG
 
 
 def _fail(terminal: Terminal, message: str, code: int, debug: bool) -> None:
