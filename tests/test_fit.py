@@ -46,7 +46,7 @@ def test_distinct_directions_count_repeats_and_opposites_once():
     assert n_distinct_directions(np.zeros((0, 3))) == 0
 
 
-@pytest.mark.parametrize("n,lmax", [(6, 2), (12, 4), (16, 4), (20, 6), (27, 6), (30, 8), (90, 8)])
+@pytest.mark.parametrize("n,lmax", [(6, 4), (8, 6), (16, 6), (20, 8), (30, 8), (90, 8)])
 def test_lmax_follows_the_number_of_directions(n, lmax):
     assert default_lmax(n) == lmax
     gradients = table((n,), (2000.0,))
@@ -61,8 +61,8 @@ def test_lmax_follows_the_number_of_directions(n, lmax):
         ((90, 90, 90), (1000.0, 2000.0, 3000.0), "csd", (3000.0,)),
         ((64, 64), (1000.0, 6000.0), "csd", (1000.0,)),
         ((64, 12), (1000.0, 3000.0), "csd", (1000.0,)),
-        ((16,), (1000.0,), "tensor", (1000.0,)),
-        ((20,), (1000.0,), "csd", (1000.0,)),
+        ((7,), (1000.0,), "tensor", (1000.0,)),
+        ((16,), (1000.0,), "csd", (1000.0,)),
     ],
 )
 def test_the_model_chosen_and_its_reason(directions, bvals, model, shells):
@@ -77,7 +77,7 @@ def test_asking_overrides_the_choice():
     assert choose_model(gradients, FitOptions(model="tensor")).model == "tensor"
     assert choose_model(gradients, FitOptions(model="msmt")).shells_s_per_mm2 == (1000.0, 2000.0)
     assert choose_model(gradients, FitOptions(lmax=6)).lmax == 6
-    assert choose_model(table((16,), (1000.0,)), FitOptions(model="csd")).lmax == 4
+    assert choose_model(table((16,), (1000.0,)), FitOptions(model="csd")).lmax == 6
 
 
 def test_what_cannot_be_fitted_is_refused_with_what_to_do():
@@ -94,7 +94,7 @@ def test_what_cannot_be_fitted_is_refused_with_what_to_do():
         choose_model(GradientTable(np.zeros(5), np.zeros((5, 3))), FitOptions())
     with pytest.raises(OptionError, match="Did you mean 'csd'"):
         FitOptions(model="cds")
-    scan = image(np.ones((2, 18)), table((16,), (1000.0,)))
+    scan = image(np.ones((2, 9)), table((7,), (1000.0,)))
     with pytest.raises(GradientError, match="has no response function"):
         estimate_response(scan, fit_tensors(scan, FitOptions()), FitOptions())
 
@@ -273,7 +273,7 @@ def test_sixteen_directions_on_a_real_scan(shared_data):
     names = (folder / "dwi.nii.gz", folder / "dwi.bval", folder / "dwi.bvec")
     scan = read_diffusion(*names, middle, ReadOptions()).image
     choice = choose_model(scan.gradients, FitOptions())
-    assert choice.model == "tensor" and "bootstrap" in choice.reason
+    assert (choice.model, choice.lmax) == ("csd", 6) and "16 distinct directions" in choice.reason
     heights = peak_heights(bootstrap_orientations(scan, FitOptions()))
     fa = tensor_maps(fit_tensors(scan, FitOptions()))["fa"].values
     assert np.median(heights[fa > 0.5]) > 0.85 > np.median(heights[fa < 0.15])
