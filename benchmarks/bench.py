@@ -47,7 +47,7 @@ def _alternate(name: str, ours: Callable[[], Measured], theirs: Callable[[], Mea
     wall = [median(run.wall_s for run in runs) for runs in (mine, other)]
     peak = [median(run.peak_mib for run in runs) for runs in (mine, other)]
     print(
-        f"{name:<44} {wall[0]:8.2f} s {wall[1]:8.2f} s   ratio {wall[0] / wall[1]:5.2f}"
+        f"{name:<46} {wall[0]:8.2f} s {wall[1]:8.2f} s   ratio {wall[0] / wall[1]:5.2f}"
         f"   peak {peak[0]:5.0f} / {peak[1]:5.0f} MiB",
         flush=True,
     )
