@@ -64,10 +64,14 @@ demo: $(VENV)/.installed
 		--streamlines 20000 --out demo_out --subject sample
 	$(BIN)/tractome compare demo_out/sub-sample $(SAMPLE)/truth_count.tsv --edges $(SAMPLE)/u_fibre_edges.tsv
 
+# A worker per core; a file stays with one worker, because its tests share what they made.
+WORKERS ?= auto
+PYTEST_FAST := -m "not real" -n $(WORKERS) --dist loadfile
+
 test: test-source test-wheel
 
 test-source: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not real"
+	$(BIN)/python -m pytest $(PYTEST_FAST)
 
 # The wheel in a fresh environment that sees our dependencies but not this checkout: a .pth file inside another
 # environment's site-packages is not read, so the editable install of the checkout cannot stand in for a missing file.
@@ -87,7 +91,7 @@ test-wheel: $(WHEEL_ROOM)/.made
 	echo "tests against the wheel, in $$room" && \
 	cd "$$room" && PATH="$$(dirname "$$wheel_python"):$$PATH" TRACTOME_TEST_INSTALLED=1 \
 		TRACTOME_SHARED_DATA="$${TRACTOME_SHARED_DATA:-$(abspath ..)/shared/data}" \
-		"$$wheel_python" -m pytest -p no:cacheprovider -m "not real"
+		"$$wheel_python" -m pytest -p no:cacheprovider $(PYTEST_FAST)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
