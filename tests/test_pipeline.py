@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from runs import OPTIONS, Heard, contents, do, files_of
 
-from tractome.errors import OptionError, SpaceError, TableError, TrackingError
+from tractome.errors import OptionError, OutputError, SpaceError, TableError, TrackingError
 from tractome.options import (
     ConnectOptions,
     ExportOptions,
@@ -97,7 +97,7 @@ def test_a_second_run_does_nothing_and_says_so(phantom, copy):
     [
         ({"connect": ConnectOptions(radius_mm=6.0)}, ["connect", "export"]),
         ({"connect": ConnectOptions(assignment="end-voxel")}, ["connect", "export"]),
-        ({"export": ExportOptions(formats=("csv",))}, ["export"]),
+        ({"export": dataclasses.replace(OPTIONS.export, min_count=5.0)}, ["export"]),
         ({"parcellate": ParcellateOptions(atlas="other-name")}, ["parcellate", "connect", "export"]),
         ({"track": TrackOptions(n_streamlines=200)}, ["track", "connect", "export"]),
         ({"track": TrackOptions(n_streamlines=300, n_threads=1, block_size=77)}, []),
@@ -118,10 +118,51 @@ def test_one_changed_option_redoes_what_depends_on_it(phantom, copy, changed, ex
 
 def test_a_way_back_gives_the_first_bytes(phantom, copy):
     before = contents(copy)
-    do(phantom, copy, dataclasses.replace(OPTIONS, export=ExportOptions(formats=("csv",), min_count=5)))
+    do(phantom, copy, dataclasses.replace(OPTIONS, export=dataclasses.replace(OPTIONS.export, min_count=5)))
     assert contents(copy) != before
     do(phantom, copy)
     assert contents(copy) == before
+
+
+def test_formats_add_up_until_the_connectome_changes(phantom, copy):
+    before = contents(copy)
+    heard = Heard()
+    with old_subject(copy, heard) as ledger:
+        export_subject(ledger, ExportOptions(formats=("mat",)))
+    assert heard.done == [] and contents(copy) == before
+    few = ("npz", "graph")
+    options = dataclasses.replace(
+        OPTIONS, connect=ConnectOptions(radius_mm=6.0), export=ExportOptions(formats=few, min_count=2)
+    )
+    heard, _ = do(phantom, copy, options)
+    stale = [name for name in OPTIONS.export.formats if name not in few]
+    assert [note for note in heard.notes if note.endswith(f"is removed: {', '.join(stale)}.")]
+    graph = copy / "sub-01/graph"
+    assert [path.name for path in graph.iterdir()] == ["sub-01_seg-labels_graph.npz"]
+    heard = Heard()
+    with old_subject(copy, heard) as ledger:
+        record = export_subject(ledger, ExportOptions(formats=("mat",)))
+    assert record.facts["formats"] == [*few, "mat"]
+    assert sorted(path.name for path in graph.iterdir()) == [
+        "sub-01_seg-labels_connectome.mat",
+        "sub-01_seg-labels_graph.npz",
+    ]
+    assert [note for note in heard.notes if "with other options" in note and note.endswith(": npz, graph.")]
+
+
+def test_a_failed_export_is_not_tried_again_by_the_next(copy, monkeypatch):
+    from tractome.io import exporters
+
+    def fail(export):
+        raise OutputError("no torch")
+
+    row = dataclasses.replace(exporters.EXPORTERS["pyg"], write=fail)
+    monkeypatch.setitem(exporters.EXPORTERS, "pyg", row)
+    with old_subject(copy, LogListener()) as ledger:
+        with pytest.raises(OutputError, match="no torch"):
+            export_subject(ledger, ExportOptions(formats=("pyg",)))
+        record = export_subject(ledger, ExportOptions(formats=("mat",)))
+    assert record.facts["formats"] == list(OPTIONS.export.formats)
 
 
 def test_threads_blocks_and_force_do_not_change_a_byte(phantom, copy):

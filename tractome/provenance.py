@@ -87,7 +87,7 @@ class StageRecord:
     may_write : list of str
         Paths that belong to the stage, whatever it will make of them: how files left by a killed run are known as ours.
     facts : dict
-        Numbers and choices worth showing: the same for the same key.
+        Numbers and choices worth showing: the same for the same key. While running, those of the time before.
     seconds, peak_memory_mb : float
         Wall time, and the highest resident memory while the stage ran.
     circumstances : dict

@@ -13,8 +13,9 @@ from tractome import __version__
 from tractome.datatypes.connectome import Connectome
 from tractome.datatypes.parcellation import Parcellation, RegionTable
 from tractome.errors import OptionError
+from tractome.io.hashing import sha256_file
 from tractome.io.images import read_labels
-from tractome.options import ConnectOptions, ExportOptions
+from tractome.options import EXPORT_FORMATS, ConnectOptions, ExportOptions
 from tractome.pipeline.layout import TENSOR_MAPS, SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.track import read_maps
@@ -168,10 +169,11 @@ def homologous_pairs(regions: RegionTable) -> list[tuple[int, int]]:
 
 
 def export_subject(ledger: Ledger, options: ExportOptions, *, atlas: str | None = None) -> StageRecord:
-    """Write a connectome in the formats of other tools, unless that is done."""
+    """Write a connectome in the formats of other tools, unless that is done; formats of earlier exports stay."""
     atlas = choose_atlas(ledger, atlas, "connect")
     ledger.finished(f"connect/{atlas}")
     subject = ledger.subject
+    options = dataclasses.replace(options, formats=_all_formats(ledger, options, atlas))
     prefix = f"{subject.name}_seg-{atlas}"
     step = Step(
         name=f"export/{atlas}",
@@ -181,6 +183,26 @@ def export_subject(ledger: Ledger, options: ExportOptions, *, atlas: str | None 
         work=lambda made: _export(subject, options, atlas, made),
     )
     return ledger.do(step)
+
+
+def _all_formats(ledger: Ledger, options: ExportOptions, atlas: str) -> tuple[str, ...]:
+    """Formats that were exported before of the same connectome, then those asked for."""
+    old = ledger.records().get(f"export/{atlas}")
+    # The facts, not the options: a format whose export failed was never there.
+    before: list[str] = old.facts.get("formats", []) if old is not None else []
+    added = [name for name in before if name not in options.formats and name in EXPORT_FORMATS]
+    if old is None or not added:
+        # In the order of before, so that the same formats in another order are nothing new.
+        return tuple(sorted(options.formats, key=lambda name: before.index(name) if name in before else len(before)))
+    if old.inputs.get("connectome") != sha256_file(ledger.subject.connectome(atlas)):
+        gone = ", ".join(added)
+        ledger.listener.note(f"The connectome changed; what was exported of the one before is removed: {gone}.")
+        return options.formats
+    settings = option_values(options)
+    if any(old.options.get(name) != value for name, value in settings.items() if name != "formats"):
+        again = ", ".join(added)
+        ledger.listener.note(f"Exported before with other options, and now written again with these: {again}.")
+    return (*before, *(name for name in options.formats if name not in before))
 
 
 IN_CONNECTIVITY = ("npz", "tsv")

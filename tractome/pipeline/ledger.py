@@ -141,6 +141,7 @@ class Ledger:
             input_paths={role: str(path.resolve()) for role, path in sorted(step.inputs.items())},
             outputs=old.outputs if old is not None else {},
             may_write=list(step.may_write),
+            facts=old.facts if old is not None else {},
         )
         self._save(step.name, started)
         self.listener.begins(step.name)
