@@ -1,5 +1,6 @@
 """Done work is not done again, half-done work is, and what is not ours is not touched."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -262,6 +263,26 @@ def test_two_scans_do_not_share_a_label(tmp_path, scan):
         pass
     scan.write_bytes(b"the scan, denoised")
     with new_subject(tmp_path / "out", scan, None, LogListener()):
+        pass
+
+
+def test_a_scan_that_failed_does_not_claim_the_label(tmp_path, scan):
+    def fail(made):
+        raise OutputError("cut short")
+
+    with new_subject(tmp_path / "out", scan, None, LogListener()) as ledger, pytest.raises(OutputError, match="cut"):
+        ledger.do(dataclasses.replace(_first(ledger, scan), work=fail))
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(b"the whole scan")
+    with new_subject(tmp_path / "out", other, None, LogListener()) as ledger:
+        ledger.do(_first(ledger, other))
+    # Done once, it is claimed, also while a later attempt at it has failed.
+    with new_subject(tmp_path / "out", other, None, LogListener(), force=True) as ledger, pytest.raises(OutputError):
+        ledger.do(dataclasses.replace(_first(ledger, other), work=fail))
+    with (
+        pytest.raises(OutputError, match=r"another scan.*--subject"),
+        new_subject(tmp_path / "out", scan, None, LogListener()),
+    ):
         pass
 
 

@@ -79,8 +79,10 @@ def _describe(out: Path) -> None:
 
 def _require_same_scan(ledger: Ledger, dwi: Path) -> None:
     """One label, one scan: results of two people must never be mixed because both are called 01."""
-    record = ledger.records().get("fit")
-    if ledger.force or record is None:
+    records = ledger.records()
+    record = records.get("fit")
+    # A fit that failed made nothing that could be mixed.
+    if ledger.force or record is None or not any(each.status == "done" or each.outputs for each in records.values()):
         return
     before = record.input_paths.get("dwi", "")
     if before == str(dwi.resolve()) or not dwi.is_file():
