@@ -8,7 +8,7 @@ import pytest
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.parcellation import RegionTable
 from tractome.errors import AtlasError, SpaceError
-from tractome.stages.parcellate import parcellate, regions_from_labels
+from tractome.stages.parcellate import parcellate, regions_from_labels, require_most_regions
 
 
 def grid_of(shape, spacing, origin, turn=None):
@@ -155,3 +155,15 @@ def test_empty_and_negative_labels_are_refused(dwi):
     labels[0, 0, 0] = -2
     with pytest.raises(AtlasError, match="negative"):
         regions_from_labels(labels, grid)
+
+
+@pytest.mark.parametrize("name", ["desikan-killiany-83", "freesurfer-dk-84"])
+def test_an_image_of_another_atlas_is_refused(name):
+    from tractome.io.atlases import read_atlas_regions
+
+    regions = read_atlas_regions(name)[1]
+    half = (regions.n_regions + 1) // 2
+    require_most_regions(regions.labels.reshape(-1, 1, 1), regions)
+    require_most_regions(np.append(regions.labels[:half], 0).reshape(-1, 1, 1), regions)
+    with pytest.raises(AtlasError, match=rf"holds {half - 1} of .*Leave out --atlas.*--regions"):
+        require_most_regions(regions.labels[: half - 1].reshape(-1, 1, 1), regions)

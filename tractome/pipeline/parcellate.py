@@ -130,11 +130,13 @@ def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> 
 def _own_labels(path: Path, table: Path | None, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable]:
     """Labels of the subject, with the regions of a table, of a known atlas, or found in the image."""
     from tractome.io.atlases import read_atlas_regions, read_region_table
-    from tractome.stages.parcellate import regions_from_labels
+    from tractome.stages.parcellate import regions_from_labels, require_most_regions
 
     labels, grid = read_labels(path)
     if table is not None:
         return labels, grid, read_region_table(table, atlas)
     if atlas != OWN_LABELS:
-        return labels, grid, read_atlas_regions(atlas)[1]
+        regions = read_atlas_regions(atlas)[1]
+        require_most_regions(labels, regions)
+        return labels, grid, regions
     return labels, grid, regions_from_labels(labels, grid)

@@ -60,6 +60,30 @@ def regions_from_labels(labels: NDArray[np.int64], grid: Grid) -> RegionTable:
     )
 
 
+def require_most_regions(labels: NDArray[np.int64], regions: RegionTable) -> None:
+    """Raise unless at least half of an atlas's regions are in a label image that is said to be of that atlas.
+
+    Parameters
+    ----------
+    labels : (x, y, z) int64
+        Given by the user, 0 for background.
+    regions : RegionTable
+        Of the atlas.
+
+    Raises
+    ------
+    AtlasError
+        More than half are missing: the image is of another atlas.
+    """
+    n_present = int(np.isin(regions.labels, labels).sum())
+    if 2 * n_present < regions.n_regions:
+        message = (
+            f"The label image holds {n_present} of the {regions.n_regions} regions of {regions.atlas}; at least half "
+            "are needed, so it is of another atlas. Leave out --atlas, or give the table of this image with --regions."
+        )
+        raise AtlasError(message)
+
+
 def parcellate(
     labels: NDArray[np.int64],
     grid: Grid,
