@@ -198,7 +198,8 @@ class ExportOptions(_Checked):
 
     formats: tuple[str, ...] = _option(
         ("npz", "tsv", "graph"),
-        "Formats to write. graph is a graph in PyTorch Geometric's names that needs only NumPy; pyg needs torch.",
+        f"Formats to write, of: {', '.join(EXPORT_FORMATS)}. "
+        "graph is a graph in PyTorch Geometric's names that needs only NumPy; pyg needs torch.",
         choices=EXPORT_FORMATS,
     )
     node_features: tuple[str, ...] | None = _option(

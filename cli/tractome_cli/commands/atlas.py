@@ -9,7 +9,9 @@ from tractome.errors import AtlasError
 from tractome_cli.console import show, show_json, show_table
 from tractome_cli.params import AsJson, Chosen, command
 
-app = typer.Typer(help="List, show, add and check atlases.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show, add and check atlases.", epilog="Example: tractome atlas list", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of an atlas.", show_default=False)]
 Labels = Annotated[Path, typer.Argument(metavar="LABELS", help="Label image, 3-D NIfTI.", show_default=False)]
