@@ -101,6 +101,7 @@ class _Tally:
     n_points: int = 0
 
     def add(self, block: Tractogram, table: StreamlineTable) -> None:
+        """Count a block, keep its table, and its first streamlines while the picture has room."""
         self.tables.append(table)
         for index in range(min(block.n_streamlines, N_DRAWN - len(self.drawn))):
             self.drawn.append(block.streamline(index))

@@ -236,6 +236,7 @@ class _Engine:
         *,
         has_seed_mask: bool = False,
     ) -> _Engine:
+        """Bring the field, the tissue and the options to voxel coordinates, steps and counts of steps."""
         from tractome.kernels import tracking
         from tractome.kernels.directions import cones, geodesic_sphere
         from tractome.kernels.harmonics import sh_basis
