@@ -12,7 +12,8 @@ from tractome.datatypes.fields import OrientationField
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.tractogram import StopReason
 from tractome.options import TrackOptions
-from tractome.stages.track import Seeds, _seeds_in_field, track
+from tractome.stages.track import Seeds, track
+from tractome.stages.track.seeds import seeds_in_field
 
 
 def moved(field, tissue, affine):
@@ -153,7 +154,7 @@ def test_seeds_fill_their_voxels_on_whatever_grid_they_are():
     affine[:3] = np.column_stack([oblique() @ np.diag([0.7, 1.1, 0.9]), (3.0, -4.0, 5.0)])
     seeds = Seeds(np.array([[0, 0, 0], [4, 2, 7]]), Grid((9, 9, 9), affine))
     grid = fields.grid_of((10, 10, 10), (2.0, 1.5, 3.0), (-5, 1, 2))
-    centres, axes = _seeds_in_field(seeds, grid)
+    centres, axes = seeds_in_field(seeds, grid)
     for jitter in np.random.default_rng(0).uniform(-0.5, 0.5, (10, 3)):
         expected = grid.to_voxel(seeds.grid.to_world(seeds.voxels + jitter))
         np.testing.assert_allclose(centres + axes @ jitter, expected, atol=1e-9)

@@ -14,7 +14,9 @@ from tractome.datatypes.tractogram import RejectReason, StopReason
 from tractome.kernels import tracking
 from tractome.kernels.tracking import anatomy, choice, types
 from tractome.options import TrackOptions
-from tractome.stages.track import _Engine, _seeds_in_field, find_seeds
+from tractome.stages.track import find_seeds
+from tractome.stages.track.engine import Engine
+from tractome.stages.track.seeds import seeds_in_field
 
 STRAIGHT = 0.99
 """A cutoff that only the one direction along a lobe's axis reaches, where the axis is one of the sphere's directions
@@ -27,9 +29,9 @@ class Run:
     def __init__(self, field, tissue=None, fa=None, seed_mask=None, **options):
         self.grid = field.grid
         self.options = TrackOptions(**{"seed_source": "white-matter", "min_length_mm": 0.0} | options)
-        self.engine = _Engine.build(field, self.options, tissue, fa, has_seed_mask=seed_mask is not None)
+        self.engine = Engine.build(field, self.options, tissue, fa, has_seed_mask=seed_mask is not None)
         seeds = find_seeds(field, self.options, tissue, fa, seed_mask)
-        self.centres, self.axes = _seeds_in_field(seeds, field.grid)
+        self.centres, self.axes = seeds_in_field(seeds, field.grid)
 
     def track(self, n, first=0):
         engine = self.engine

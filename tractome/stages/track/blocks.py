@@ -1,0 +1,135 @@
+"""Blocks of streamlines, in seed order, as they are tracked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tractome.datatypes.fields import OrientationField, ScalarMap
+from tractome.datatypes.grid import Grid
+from tractome.datatypes.tissue import TissueMap
+from tractome.datatypes.tractogram import RejectReason, Tractogram
+from tractome.errors import TrackingError
+from tractome.options import TrackOptions
+from tractome.stages.track.engine import Engine
+from tractome.stages.track.seeds import find_seeds, seeds_in_field
+
+Progress = Callable[[int, int], None]
+
+_LARGEST_BUFFER = 256 * 2**20
+"""Bytes of scratch points that one block may take."""
+
+_HOPELESS = 1000
+"""Tracking gives up when so many times `max_seeds_per_streamline` seeds gave no streamline at all."""
+
+
+def track(
+    field: OrientationField,
+    options: TrackOptions,
+    *,
+    tissue: TissueMap | None = None,
+    fa: ScalarMap | None = None,
+    seed_mask: NDArray[np.bool_] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Tractogram]:
+    """Track streamlines, block by block.
+
+    The streamline of a seed depends on (random_seed, seed index) alone: any number of threads and any block size give
+    the same streamlines in the same order. With a tissue map, anatomical constraints hold (Smith et al. 2012, see
+    `kernels.tracking`); without one a streamline ends where the field, FA or the mask ends.
+
+    Parameters
+    ----------
+    field : OrientationField
+    options : TrackOptions
+    tissue : TissueMap or None
+        On any grid of the same space.
+    fa : ScalarMap or None
+        On the field's grid; used to stop and to seed when there is no tissue map.
+    seed_mask : shape of the field's grid, bool, or None
+        Seeds are taken from these voxels only, in place of `seed_source`: at any depth.
+    progress : callable (done, wanted), optional
+
+    Yields
+    ------
+    Tractogram
+        In the order of seed indices; the last block ends exactly at the number of streamlines asked for.
+
+    Raises
+    ------
+    TrackingError
+        No voxel to start in, or the number asked for is out of reach; what was found and why the rest was rejected
+        is in the message.
+    """
+    from tractome.kernels._jit import set_threads
+    from tractome.kernels.tracking import track_block
+
+    seeds = find_seeds(field, options, tissue, fa, seed_mask)
+    engine = Engine.build(field, options, tissue, fa, has_seed_mask=seed_mask is not None)
+    centres, axes = seeds_in_field(seeds, field.grid)
+    set_threads(options.n_threads)
+    wanted = options.n_streamlines if options.n_seeds is None else None
+    last_seed = options.n_seeds if wanted is None else wanted * options.max_seeds_per_streamline
+    assert last_seed is not None
+    # Where nothing at all is accepted, more of the same seeds will not help.
+    hopeless = last_seed if wanted is None else min(last_seed, _HOPELESS * options.max_seeds_per_streamline)
+    n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
+    points = np.empty((n_block, engine.rules.max_points, 3), np.float32)
+    n_points, verdicts = np.zeros(n_block, np.int32), np.zeros((n_block, 3), np.int8)
+    n_accepted, first = 0, 0
+    rejected: dict[RejectReason, int] = {}
+    while first < (last_seed if n_accepted else hopeless) and (wanted is None or n_accepted < wanted):
+        n_now = min(n_block, (last_seed if n_accepted else hopeless) - first)
+        track_block(
+            np.uint64(options.random_seed), first, centres, axes, engine.field, engine.sphere, engine.tissue,
+            engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
+        )  # fmt: skip
+        limit = None if wanted is None else wanted - n_accepted
+        block = _collect(points, n_points[:n_now], verdicts[:n_now], first, limit, field.grid)
+        for reason, number in block.rejected.items():
+            rejected[reason] = rejected.get(reason, 0) + number
+        n_accepted += block.n_streamlines
+        first += n_now
+        if progress is not None:
+            progress(*((n_accepted, wanted) if wanted is not None else (first, last_seed)))
+        yield block
+    if n_accepted == 0 or (wanted is not None and n_accepted < wanted):
+        raise TrackingError(_explain_shortfall(n_accepted, wanted, first, rejected))
+
+
+def _explain_shortfall(n_accepted: int, wanted: int | None, n_seeds: int, rejected: dict[RejectReason, int]) -> str:
+    reasons = ", ".join(
+        f"{number:,} {reason.name.lower().replace('_', ' ')}"
+        for reason, number in sorted(rejected.items(), key=lambda item: -item[1])
+    )
+    goal = "" if wanted is None else f" of {wanted:,} wanted"
+    return (
+        f"{n_accepted:,} streamlines{goal} were accepted from {n_seeds:,} seeds; rejected: {reasons or 'none'}. "
+        "Look at the FA and orientation maps, the tissue map and the mask; lower the cutoff, or widen the limits of "
+        "length and angle."
+    )
+
+
+def _collect(
+    points: NDArray[np.float32],
+    n_points: NDArray[np.int32],
+    verdicts: NDArray[np.int8],
+    first: int,
+    limit: int | None,
+    grid: Grid,
+) -> Tractogram:
+    """The accepted streamlines of a block, in seed order, at most `limit`; seeds after the last one do not count."""
+    from tractome.kernels.tracking import gather
+
+    accepted = np.flatnonzero(n_points > 0)
+    n_seeds = len(n_points)
+    if limit is not None and len(accepted) >= limit:
+        accepted = accepted[:limit]
+        n_seeds = int(accepted[-1]) + 1
+    offsets = np.concatenate([[0], np.cumsum(n_points[accepted], dtype=np.int64)])
+    world = gather(points, accepted, offsets, np.asarray(grid.affine))
+    counts = np.bincount(verdicts[:n_seeds, 0])
+    rejected = {RejectReason(code): int(number) for code, number in enumerate(counts) if code and number}
+    return Tractogram(world, offsets, accepted + first, verdicts[accepted, 1:], n_seeds, rejected)
