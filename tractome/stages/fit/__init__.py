@@ -1,5 +1,6 @@
 """Fit: from the signal to tensors and fibre orientation distributions."""
 
+from tractome.stages.fit.fixels import segment_fixels
 from tractome.stages.fit.fods import bootstrap_orientations, fit_fods
 from tractome.stages.fit.model import choose_model
 from tractome.stages.fit.responses import estimate_response
@@ -12,5 +13,6 @@ __all__ = [
     "fit_fods",
     "fit_tensors",
     "principal_directions",
+    "segment_fixels",
     "tensor_maps",
 ]
