@@ -12,7 +12,8 @@ from tractome.errors import OptionError
 from tractome.options import PHANTOM_STORAGE, PhantomOptions
 from tractome.phantom import make_phantom, phantom_grid, write_phantom
 from tractome.phantom.geometry import CORTEX_MM, brain_centre_mm, cortical_surface, keyed_rng, make_anatomy
-from tractome.phantom.signal import S0, even_directions, make_gradients
+from tractome.phantom.gradients import even_directions, make_gradients
+from tractome.phantom.signal import S0
 
 SMALL = {
     "voxel_size_mm": 5.0,
@@ -196,7 +197,7 @@ def test_commissural_fibres_cross_in_the_callosum(phantom):
 def test_same_seed_same_bytes_other_seed_other_wiring(phantom):
     again, other = make_phantom(small()), make_phantom(small(random_seed=6))
     np.testing.assert_array_equal(again.image.signal, phantom.image.signal)
-    np.testing.assert_array_equal(again.t1, phantom.t1)
+    np.testing.assert_array_equal(again.structural.t1, phantom.structural.t1)
     assert not np.array_equal(other.true_count > 0, phantom.true_count > 0)
 
 
@@ -321,8 +322,8 @@ def test_a_written_phantom_reads_back_as_it_was(phantom, tmp_path):
     assert label_grid.is_same(made.parcellation.grid)
     np.testing.assert_allclose(read_tissue(tmp_path / "5tt.nii.gz").fractions, made.tissue.fractions, atol=1e-6)
     t1, t1_grid = read_volume(tmp_path / "T1w.nii.gz")
-    np.testing.assert_allclose(t1, made.t1, atol=0.51)
-    assert t1_grid.is_same(made.t1_grid)
+    np.testing.assert_allclose(t1, made.structural.t1, atol=0.51)
+    assert t1_grid.is_same(made.structural.t1_grid)
     regions = read_region_table(tmp_path / "regions.tsv")
     assert regions.names == made.regions.names
     for measure, truth in (("count", made.true_count), ("fa", made.true_mean_fa), ("md", made.true_mean_md)):

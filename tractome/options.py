@@ -95,12 +95,16 @@ class FitOptions(_Checked):
         unit="s/mm2",
         low=100,
     )
+    n_peaks: int = _option(
+        0, "Also write an image of so many highest peaks of the orientations; 0 for none.", low=0, high=16
+    )
     n_bootstrap_draws: int = _option(100, "Draws per voxel of the tensor's residual bootstrap.", low=10, high=10000)
     bootstrap_seed: int = _option(0, "Seed of the bootstrap's random signs.", low=0, high=2**63 - 1)
 
 
 DIRECTION_METHODS = ("probabilistic", "deterministic")
-SEED_SOURCES = ("balanced", "white-matter", "interface")
+SEED_SOURCES = ("balanced", "white-matter", "interface", "grid", "points", "dynamic")
+DEFAULT_STREAMLINES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +112,12 @@ class TrackOptions(_Checked):
     """Streamlines."""
 
     method: str = _option("probabilistic", "How the next direction is chosen.", choices=DIRECTION_METHODS)
-    n_streamlines: int | None = _option(100_000, "Accepted streamlines to stop at.", low=1)
+    n_streamlines: int | None = _option(
+        None,
+        f"Accepted streamlines to stop at; by default {DEFAULT_STREAMLINES}, or what all seeds of a grid or of given "
+        "points give.",
+        low=1,
+    )
     n_seeds: int | None = _option(None, "Seeds to try instead of a number of accepted streamlines.", low=1)
     max_seeds_per_streamline: int = _option(
         1000,
@@ -143,12 +152,17 @@ class TrackOptions(_Checked):
     seed_source: str = _option(
         "balanced",
         "Where streamlines start: white matter near their ends, so that long ones are not over-counted (balanced); "
-        "all white matter; or its interface with grey matter.",
+        "all white matter; exactly on its interface with grey matter; a regular grid of points in every voxel of white "
+        "matter, each once; given points; or the fibre populations that have too few streamlines so far (dynamic).",
         choices=SEED_SOURCES,
     )
     seed_depth_mm: float = _option(
         8.0, "Balanced seeding: how far from the nearer end a seed may lie, along the streamline.", unit="mm", low=0.1
     )
+    seeds_per_axis: int = _option(
+        2, "Grid seeding: seeds along each axis of a voxel; 2 for 8 seeds per voxel.", low=1, high=20
+    )
+    seeds_per_point: int = _option(100, "Given points: how often each is tried.", low=1)
     random_seed: int = _option(0, "Seed of all random numbers: same seed, same bytes.", low=0, high=2**63 - 1)
     n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
     block_size: int = _option(5000, "Seeds per block. Never changes the result.", low=1)
@@ -221,7 +235,11 @@ class CompareOptions(_Checked):
     measure: str = _option("count", "Measure whose edges are ranked and correlated.")
 
 
+PHANTOM_PRESETS = ("standard", "hcp", "clinical", "oblique")
 PHANTOM_STORAGE = ("RAS", "LAS", "LPS", "PIR", "oblique")
+PHANTOM_LAYOUTS = ("flat", "hcp")
+LABEL_NUMBERS = ("rising", "freesurfer")
+VALUE_TYPES = ("int16", "float32")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +253,9 @@ class PhantomOptions(_Checked):
     anatomy_voxel_size_mm: float | None = _option(
         None, "Voxel size of labels and tissue map; by default they are on the grid of the scan.", unit="mm", low=0.5
     )
+    field_of_view_mm: tuple[float, ...] | None = _option(
+        None, "Three sizes of the imaged box; by default it fits the head.", unit="mm", low=20, high=400
+    )
     t1_voxel_size_mm: float = _option(1.0, "Voxel size of the T1-like image.", unit="mm", low=0.5, high=10)
     n_cortical: int = _option(68, "Cortical regions (even: half in each hemisphere).", low=4, high=1000)
     n_deep: int = _option(14, "Deep grey regions (even).", low=0, high=40)
@@ -244,7 +265,33 @@ class PhantomOptions(_Checked):
     shells: tuple[float, ...] = _option((1000.0, 2000.0), "b-values.", unit="s/mm2", low=100)
     directions: tuple[int, ...] = _option((32, 32), "Directions per shell.", low=6)
     n_b0: int = _option(6, "b0 volumes.", low=1)
+    b0_value_s_per_mm2: float = _option(
+        0.0, "b-value of the b0 volumes; above 0 they have directions too.", unit="s/mm2", low=0, high=50
+    )
+    b_jitter_s_per_mm2: tuple[float, ...] | None = _option(
+        None,
+        "By how much the b-values of each shell differ from its own, in steps of 5; by default not at all.",
+        unit="s/mm2",
+        low=0,
+        high=100,
+    )
+    gradient_nonlinearity: float = _option(
+        0.0,
+        "Largest error of the gradients 100 mm from the brain's centre, as a share; above 0 the signal obeys it and "
+        "grad_dev.nii.gz says so.",
+        low=0,
+        high=0.3,
+    )
     snr: float = _option(30.0, "Signal-to-noise ratio of the b0 in white matter; 0 for none.", low=0)
     storage: str = _option("RAS", "Order of the voxel axes.", choices=PHANTOM_STORAGE)
     lesion: bool = _option(False, "A lesion in the left hemisphere that cuts every bundle through it.")
+    label_numbers: str = _option(
+        "rising",
+        "Labels 1 to N; or those of FreeSurfer's aparc+aseg, with white matter, ventricles and CSF (needs 68 cortical "
+        "and 14 or 16 deep regions).",
+        choices=LABEL_NUMBERS,
+    )
+    layout: str = _option("flat", "Names of the files: all in one folder, or the HCP's.", choices=PHANTOM_LAYOUTS)
+    value_type: str = _option("int16", "How the values of the scan are stored.", choices=VALUE_TYPES)
+    uncompressed: bool = _option(False, "Write the scan as .nii.")
     random_seed: int = _option(0, "Seed of wiring and noise.", low=0)

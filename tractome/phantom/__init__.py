@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from tractome.phantom.presets import PRESETS, preset_options
 from tractome.phantom.subject import Phantom, make_phantom, phantom_grid
-from tractome.phantom.write import write_phantom
+from tractome.phantom.write import phantom_files, write_phantom
 
-__all__ = ["Phantom", "make_phantom", "phantom_grid", "write_phantom"]
+__all__ = [
+    "PRESETS",
+    "Phantom",
+    "make_phantom",
+    "phantom_files",
+    "phantom_grid",
+    "preset_options",
+    "write_phantom",
+]

@@ -36,7 +36,7 @@ _LESION_RADIUS_MM = 10.0
 _CORTEX_AREA_MM2 = 58_000.0
 _VENTRICLE = ((10.0, 2.0, 4.5), (5.0, 28.0, 6.0))
 # Centre (right side, relative to the brain's centre) and semi-axes, mm: roughly thalamus, caudate, putamen, pallidum,
-# hippocampus, amygdala, accumbens.
+# hippocampus, amygdala, accumbens, and (where it is asked for) a bit of cerebellar cortex.
 _DEEP = (
     ((14.0, -6.0, -9.5), (7.0, 12.0, 7.0)),
     ((20.0, 22.0, 2.0), (4.0, 11.0, 6.0)),
@@ -45,6 +45,7 @@ _DEEP = (
     ((28.0, -8.0, -26.0), (5.0, 16.0, 5.0)),
     ((24.0, 15.0, -25.0), (6.0, 6.0, 6.0)),
     ((12.0, 25.0, -14.0), (5.0, 5.0, 4.0)),
+    ((20.0, -44.0, -27.0), (7.0, 6.0, 5.0)),
 )
 
 
@@ -193,6 +194,12 @@ class Anatomy:
         for side, start in ((is_left, 0), (~is_left, half)):
             rows[side] = cKDTree(self.seeds_mm[start : start + half]).query(points_mm[side])[1] + start
         return rows
+
+    def near(self, points_mm: Points) -> NDArray[np.bool_]:
+        """Whether points (n, 3) may lie in the head, (n,) bool: cheap, and True for a wide rim around it too."""
+        scaled = (points_mm - _CENTRE_MM) / (1.15 * self.semi_axes_mm)
+        result: NDArray[np.bool_] = np.einsum("ni,ni->n", scaled, scaled) < 1.0
+        return result
 
     def labels(self, points_mm: Points) -> NDArray[np.int64]:
         """Label of the region that each point (n, 3) lies in, 0 for none, (n,) int64."""

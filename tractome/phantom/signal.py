@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ MAX_POPULATIONS = 5
 _FIBRE_SHARE = np.array([0.2, 0.25, 0.92, 0.0, 0.1])
 _HALF_FULL_DENSITY = 0.12
 _FIBRE_BLUR_MM = 1.0
+_VOLUMES_AT_ONCE = 16
+"""Computed together: more cost memory, fewer cost time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,10 @@ def _deposit(fibres: Points, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.
     border = np.ceil(3.0 * sigma).astype(np.int64) + 1
     low = np.maximum(np.floor(ends.min(axis=(0, 1))).astype(np.int64) - border, 0)
     high = np.minimum(np.ceil(ends.max(axis=(0, 1))).astype(np.int64) + border + 1, grid.shape)
-    shape = tuple(int(n) for n in high - low)
+    # A small field of view may leave out a bundle, or all of it.
+    shape = tuple(int(n) for n in np.maximum(high - low, 0))
+    if 0 in shape:
+        return np.minimum(low, np.array(grid.shape)), np.zeros((7, *shape))
     step = np.diff(fibres, axis=1)
     length = np.linalg.norm(step, axis=2)
     direction = step / np.maximum(length, 1e-9)[..., None]
@@ -100,10 +106,10 @@ def _deposit(fibres: Points, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.
     for piece in range(n_pieces):
         share = (piece + 0.5) / n_pieces
         where = np.rint(ends[:, :-1] * (1 - share) + ends[:, 1:] * share).astype(np.int64) - low
-        where = np.clip(where, 0, np.array(shape) - 1)
-        flat = np.ravel_multi_index(tuple(np.moveaxis(where, -1, 0)), shape).ravel()
+        inside = ((where >= 0) & (where < shape)).all(axis=-1)
+        flat = np.ravel_multi_index(tuple(where[inside].T), shape)
         for row, values in enumerate(products):
-            sums[row] += np.bincount(flat, values.ravel() / n_pieces, minlength=sums.shape[1])
+            sums[row] += np.bincount(flat, values[inside] / n_pieces, minlength=sums.shape[1])
     volumes = sums.reshape(7, *shape)
     # Axons have a width and wander; without this, sparse fans would leave holes in small voxels.
     return low, np.stack([gaussian_filter(volume, sigma, truncate=3.0) for volume in volumes])
@@ -112,57 +118,146 @@ def _deposit(fibres: Points, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.
 _TENSOR_ORDER = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))
 
 
-def clean_signal(
-    populations: Populations, tissue: NDArray[np.float32], gradients: GradientTable
-) -> NDArray[np.float32]:
-    """Noise-free signal of the voxels of a mask, (n_voxels, v) float32.
+@dataclass(frozen=True, eq=False)
+class Compartments:
+    """What gives signal in each voxel of a mask: fibre populations, and tissues without fibres.
+
+    Parameters
+    ----------
+    rest : (n_voxels, 5) float32
+        b0 signal of each tissue outside the fibres, scanner units.
+    voxel : (n,) int64
+        Voxel of each population, rising.
+    weight : (n,) float32
+        Its b0 signal, scanner units.
+    tensor : (n, 6) float32
+        Its diffusion tensor in the order of `Populations`, as the gradients that are there measure it, mm2/s.
+    stretch : (n_voxels, 6) float32 or None
+        (I + L)^T (I + L) of each voxel, world axes, unitless; None for linear gradients.
+    """
+
+    rest: NDArray[np.float32]
+    voxel: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    tensor: NDArray[np.float32]
+    stretch: NDArray[np.float32] | None = None
+
+
+def make_compartments(populations: Populations, tissue: NDArray[np.float32]) -> Compartments:
+    """Share the signal of voxels among fibres and tissues.
 
     Parameters
     ----------
     populations : Populations
     tissue : (n_voxels, 5) float32
         Tissue fractions, summing to 1.
-    gradients : GradientTable
     """
-    n_voxels = len(tissue)
-    bvals, bvecs = gradients.bvals, gradients.bvecs
-    # tensor . design = b g^T D g, off-diagonal terms twice
-    design = np.stack([bvals * bvecs[:, i] * bvecs[:, j] * (1.0 if i == j else 2.0) for i, j in _TENSOR_ORDER]).astype(
-        np.float32
-    )
-    total = np.bincount(populations.voxel, populations.density, minlength=n_voxels)
+    total = np.bincount(populations.voxel, populations.density, minlength=len(tissue))
     fibre_share = (total / (total + _HALF_FULL_DENSITY))[:, None] * tissue * _FIBRE_SHARE
     at = populations.voxel
     weight = ((fibre_share * S0).sum(axis=1)[at] * populations.density / total[at]).astype(np.float32)
     rest = ((tissue - fibre_share) * S0).astype(np.float32)
-    decay = np.exp(-np.outer(DIFFUSIVITY_MM2_PER_S, bvals)).astype(np.float32)
-    signal = rest @ decay
+    return Compartments(rest, at, weight, populations.tensor)
+
+
+def distorted(compartments: Compartments, deviation: NDArray[np.float32]) -> Compartments:
+    """Compartments as they look to gradients v = (I + L) g instead of g.
+
+    b v^T D v is b g^T ((I + L)^T D (I + L)) g: changing the tensors once does the same as a table for every voxel.
+
+    Parameters
+    ----------
+    compartments : Compartments
+        For linear gradients.
+    deviation : (n_voxels, 3, 3) float32
+        L, world axes.
+    """
+    tensor = np.empty_like(compartments.tensor)
+    stretch = np.empty((len(deviation), 6), dtype=np.float32)
+    applied = np.eye(3, dtype=np.float32) + deviation
+    block = 200_000
+    for start in range(0, len(tensor), block):
+        part = slice(start, start + block)
+        at = applied[compartments.voxel[part]]
+        tensor[part] = _lower(np.einsum("nki,nkl,nlj->nij", at, _full(compartments.tensor[part]), at))
+    for start in range(0, len(stretch), block):
+        part = slice(start, start + block)
+        stretch[part] = _lower(np.einsum("nki,nkj->nij", applied[part], applied[part]))
+    return replace(compartments, tensor=tensor, stretch=stretch)
+
+
+def _full(lower: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Symmetric matrices (n, 3, 3) of their six numbers (n, 6)."""
+    xx, xy, yy, xz, yz, zz = lower.T
+    return np.stack([xx, xy, xz, xy, yy, yz, xz, yz, zz], axis=1).reshape(-1, 3, 3)
+
+
+def _lower(matrices: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the six numbers (n, 6) of symmetric matrices (n, 3, 3)."""
+    return np.stack([matrices[:, i, j] for i, j in _TENSOR_ORDER], axis=1)
+
+
+def clean_signal(compartments: Compartments, gradients: GradientTable) -> NDArray[np.float32]:
+    """Noise-free signal of the voxels of a mask, (n_voxels, v) float32."""
+    design = _design(gradients).astype(np.float32)
+    signal = _rest_signal(compartments, gradients)
+    at = compartments.voxel
     block = 50_000
     for start in range(0, len(at), block):
         stop = min(start + block, len(at))
-        part = np.exp(-(populations.tensor[start:stop] @ design)) * weight[start:stop, None]
+        part = np.exp(-(compartments.tensor[start:stop] @ design)) * compartments.weight[start:stop, None]
         unique, first = np.unique(at[start:stop], return_index=True)
         signal[unique] += np.add.reduceat(part, first, axis=0)
-    result: NDArray[np.float32] = signal
-    return result
+    return signal
 
 
-def add_noise(signal: NDArray[np.float32], options: PhantomOptions) -> NDArray[np.float32]:
-    """Signal (n_voxels, v) with Rician noise: magnitude of a complex Gaussian, SNR of the b0 in white matter."""
-    if options.snr == 0:
+def _design(gradients: GradientTable) -> NDArray[np.float64]:
+    """Matrix (6, v): a tensor's six numbers times it are b g^T D g; off-diagonal terms count twice."""
+    bvals, bvecs = gradients.bvals, gradients.bvecs
+    return np.stack([bvals * bvecs[:, i] * bvecs[:, j] * (1.0 if i == j else 2.0) for i, j in _TENSOR_ORDER])
+
+
+def _rest_signal(compartments: Compartments, gradients: GradientTable) -> NDArray[np.float32]:
+    """Signal of what is not fibres, (n_voxels, v) float32."""
+    if compartments.stretch is None:
+        decay = np.exp(-np.outer(DIFFUSIVITY_MM2_PER_S, gradients.bvals)).astype(np.float32)
+        signal: NDArray[np.float32] = compartments.rest @ decay
         return signal
-    sigma = np.float32(S0[2] / options.snr)
+    b_there = compartments.stretch @ _design(gradients).astype(np.float32)
+    # A b0 without a direction has no b-value to stretch; one that is not quite 0 keeps it.
+    without = ~gradients.bvecs.any(axis=1)
+    b_there[:, without] = gradients.bvals[without]
+    signal = np.zeros_like(b_there)
+    for tissue, diffusivity in enumerate(DIFFUSIVITY_MM2_PER_S):
+        signal += compartments.rest[:, tissue, None] * np.exp(np.float32(-diffusivity) * b_there)
+    return signal
+
+
+def scanned_volumes(
+    compartments: Compartments, gradients: GradientTable, options: PhantomOptions
+) -> Iterator[NDArray[np.float32]]:
+    """Yield each volume with its noise, (n_voxels,) float32: a scan of any length takes the memory of a few volumes.
+
+    Rician noise: magnitude of a complex Gaussian, SNR of the b0 in white matter. The draws of a voxel in a volume
+    depend on the random seed and on their places only.
+    """
     rng = keyed_rng(options.random_seed, 30)
-    noisy = np.empty_like(signal)
-    for volume in range(signal.shape[1]):
-        real = signal[:, volume] + sigma * rng.standard_normal(len(signal), dtype=np.float32)
-        imaginary = sigma * rng.standard_normal(len(signal), dtype=np.float32)
-        noisy[:, volume] = np.hypot(real, imaginary)
-    return noisy
+    sigma = np.float32(S0[2] / options.snr) if options.snr else np.float32(0)
+    n_voxels = len(compartments.rest)
+    for start in range(0, gradients.n_volumes, _VOLUMES_AT_ONCE):
+        stop = min(start + _VOLUMES_AT_ONCE, gradients.n_volumes)
+        clean = clean_signal(compartments, gradients.select(np.arange(start, stop)))
+        for column in range(clean.shape[1]):
+            if not options.snr:
+                yield clean[:, column]
+                continue
+            real = clean[:, column] + sigma * rng.standard_normal(n_voxels, dtype=np.float32)
+            imaginary = sigma * rng.standard_normal(n_voxels, dtype=np.float32)
+            yield np.hypot(real, imaginary)
 
 
 def true_tensors(
-    signal: NDArray[np.float32], gradients: GradientTable, max_b_s_per_mm2: float = 1500.0
+    compartments: Compartments, gradients: GradientTable, max_b_s_per_mm2: float = 1500.0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """FA (unitless) and MD (mm2/s) of the noise-free signal, (n_voxels,) float32 each.
 
@@ -172,13 +267,15 @@ def true_tensors(
     low = gradients.bvals <= max_b_s_per_mm2
     if np.count_nonzero(low & ~gradients.is_b0) < 6:
         low = np.ones(gradients.n_volumes, dtype=bool)
-    bvals, bvecs = gradients.bvals[low] * 1e-3, gradients.bvecs[low]
+    gradients = gradients.select(np.flatnonzero(low))
+    signal = clean_signal(compartments, gradients)
+    bvals, bvecs = gradients.bvals * 1e-3, gradients.bvecs
     columns = [-bvals * bvecs[:, i] * bvecs[:, j] * (1.0 if i == j else 2.0) for i, j in _TENSOR_ORDER]
     design = np.stack([*columns, np.ones(len(bvals))], axis=1)
     pairs = np.einsum("vi,vj->vij", design, design).reshape(len(bvals), -1)
     fa, md = np.empty(len(signal), dtype=np.float32), np.empty(len(signal), dtype=np.float32)
     for start in range(0, len(signal), 20_000):
-        part = np.maximum(signal[start : start + 20_000, low].astype(np.float64), 1e-3)
+        part = np.maximum(signal[start : start + 20_000].astype(np.float64), 1e-3)
         weight = part * part
         normal = (weight @ pairs).reshape(-1, 7, 7)
         right = (weight * np.log(part)) @ design
@@ -203,39 +300,3 @@ def mean_along_fibres(wiring: Wiring, volume: NDArray[np.float32], grid: Grid) -
         middle = (values[:, 1:] + values[:, :-1]) / 2
         means[start : start + 10_000] = (middle * length).sum(axis=1) / length.sum(axis=1)
     return means
-
-
-def make_gradients(options: PhantomOptions) -> GradientTable:
-    """b0 volumes spread among shells of evenly distributed directions, world axes."""
-    rng = keyed_rng(options.random_seed, 31)
-    bvals = np.concatenate([np.full(n, b) for b, n in zip(options.shells, options.directions, strict=True)])
-    bvecs = np.concatenate([even_directions(n, rng) for n in options.directions])
-    order = rng.permutation(len(bvals))
-    n_volumes = len(bvals) + options.n_b0
-    is_b0 = np.zeros(n_volumes, dtype=bool)
-    is_b0[np.arange(options.n_b0) * n_volumes // options.n_b0] = True
-    all_bvals, all_bvecs = np.zeros(n_volumes), np.zeros((n_volumes, 3))
-    all_bvals[~is_b0], all_bvecs[~is_b0] = bvals[order], bvecs[order]
-    return GradientTable(all_bvals, all_bvecs)
-
-
-def even_directions(n_directions: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Unit vectors (n, 3) spread evenly over the half sphere: charges that repel each other and their mirror images.
-
-    Jones et al. 1999, "Optimal strategies for measuring diffusion in anisotropic systems".
-    """
-    points = rng.normal(size=(n_directions, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    step = 0.5 / n_directions
-    for iteration in range(300):
-        force = np.zeros_like(points)
-        for sign in (1.0, -1.0):
-            apart = points[:, None] - sign * points[None]
-            distance = np.linalg.norm(apart, axis=2)
-            np.fill_diagonal(distance, np.inf)
-            force += (apart / distance[..., None] ** 3).sum(axis=1)
-        force -= (force * points).sum(axis=1, keepdims=True) * points
-        strength = np.linalg.norm(force, axis=1, keepdims=True)
-        points = points + step * (1 - iteration / 300) * np.minimum(strength, 10.0) * force / np.maximum(strength, 1e-9)
-        points /= np.linalg.norm(points, axis=1, keepdims=True)
-    return points

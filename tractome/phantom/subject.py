@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,37 +18,40 @@ from tractome.datatypes.tractogram import StopReason, Tractogram
 from tractome.errors import OptionError
 from tractome.options import PhantomOptions
 from tractome.phantom import signal as signals
-from tractome.phantom.geometry import Anatomy, brain_centre_mm, head_extent_mm, keyed_rng, make_anatomy
+from tractome.phantom.freesurfer import require_freesurfer_regions
+from tractome.phantom.geometry import Anatomy, make_anatomy
+from tractome.phantom.gradients import gradient_nonlinearity, make_gradients
+from tractome.phantom.grids import plain_grid, storage_grid, to_storage, voxel_sizes
+from tractome.phantom.structural import StructuralImages, make_structural_images, tissue_volume
 from tractome.phantom.wiring import Wiring, make_wiring
 
 Progress = Callable[[int, int], None]
-
-_OBLIQUE_DEG = (11.0, -7.0, 16.0)
-_T1_CONTRAST = np.array([600.0, 680.0, 900.0, 200.0, 450.0])
-_T1_NOISE = 12.0
-_BLOCK = 200_000
 
 
 @dataclass(frozen=True, eq=False)
 class Phantom:
     """One synthetic subject and the truth about it.
 
+    The scan itself is not held: `scan_volumes` makes it volume by volume, and `image` and `clean_signal` make all of it
+    when they are first asked for.
+
     Parameters
     ----------
     options : PhantomOptions
-    image : DiffusionImage
-        With noise; gradients in world axes.
-    clean_signal : (n_voxels, v) float32
-        The same without noise.
-    parcellation : Parcellation
-        Regions 1..N on the anatomy grid.
-    tissue : TissueMap
-        Five tissues on the anatomy grid.
-    t1 : (x, y, z) float32
-        T1-like contrast, 0 outside the head, on `t1_grid`.
-    t1_grid : Grid
+    gradients : GradientTable
+        Of the scan, world axes.
+    grid : Grid
+        Of the scan.
+    mask : (x, y, z) bool
+        Inside of the head, on the grid of the scan.
+    compartments : Compartments
+        What gives the signal, in the order of the plain grid.
+    order : (n_voxels,) int64
+        Place of each voxel of the mask in the order of the plain grid.
+    structural : StructuralImages
+        Labels, tissues and T1-like contrast.
     true_fa, true_md : ScalarMap
-        Of the noise-free field.
+        Of the noise-free field, as linear gradients would measure it.
     true_count : (N, N) float64
         Fibres per pair of regions, symmetric, diagonal 0.
     true_mean_fa, true_mean_md : (N, N) float64
@@ -56,18 +59,18 @@ class Phantom:
     u_fibre_edges : (n, 2) int64
         Pairs of rows that U-fibres join.
     wiring : Wiring
-        Every bundle and fibre.
+        Every bundle and fibre; its ends are rows of the anatomy's own table.
     anatomy : Anatomy
         The shapes as functions of world points.
     """
 
     options: PhantomOptions
-    image: DiffusionImage
-    clean_signal: NDArray[np.float32]
-    parcellation: Parcellation
-    tissue: TissueMap
-    t1: NDArray[np.float32]
-    t1_grid: Grid
+    gradients: GradientTable
+    grid: Grid
+    mask: NDArray[np.bool_]
+    compartments: signals.Compartments
+    order: NDArray[np.int64]
+    structural: StructuralImages
     true_fa: ScalarMap
     true_md: ScalarMap
     true_count: NDArray[np.float64]
@@ -78,19 +81,52 @@ class Phantom:
     anatomy: Anatomy
 
     @property
+    def parcellation(self) -> Parcellation:
+        """Regions on the anatomy grid."""
+        return self.structural.parcellation
+
+    @property
+    def tissue(self) -> TissueMap:
+        """Five tissues on the anatomy grid."""
+        return self.structural.tissue
+
+    @property
     def regions(self) -> RegionTable:
         """The regions: row i of every truth matrix."""
         return self.parcellation.regions
 
     @property
-    def grid(self) -> Grid:
-        """Grid of the scan."""
-        return self.image.grid
+    def n_voxels(self) -> int:
+        """Number of voxels inside the mask."""
+        return len(self.order)
 
-    @property
-    def gradients(self) -> GradientTable:
-        """Gradients of the scan, world axes."""
-        return self.image.gradients
+    def scan_volumes(self) -> Iterator[NDArray[np.float32]]:
+        """Yield each volume of the scan with its noise, packed by the mask, (n_voxels,) float32."""
+        for volume in signals.scanned_volumes(self.compartments, self.gradients, self.options):
+            yield volume[self.order]
+
+    @cached_property
+    def image(self) -> DiffusionImage:
+        """The whole scan with noise; gradients in world axes."""
+        signal = np.empty((self.n_voxels, self.gradients.n_volumes), dtype=np.float32)
+        for column, volume in enumerate(self.scan_volumes()):
+            signal[:, column] = volume
+        deviation = None
+        if self.options.gradient_nonlinearity:
+            deviation = self.grad_dev(self.grid.to_world(np.argwhere(self.mask)))
+        return DiffusionImage(signal, self.gradients, self.mask, self.grid, deviation)
+
+    @cached_property
+    def clean_signal(self) -> NDArray[np.float32]:
+        """The same without noise, (n_voxels, v) float32."""
+        return signals.clean_signal(self.compartments, self.gradients)[self.order]
+
+    def grad_dev(self, places_mm: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Relative error of the gradients at world points (n, 3), (n, 3, 3) float32, in the frame of FSL's bvecs."""
+        in_world = gradient_nonlinearity(places_mm, self.options.gradient_nonlinearity)
+        # FSL's frame is the image axes, with x negated when the affine's determinant is positive.
+        to_world = self.grid.rotation @ np.diag([-1.0 if self.grid.determinant > 0 else 1.0, 1.0, 1.0])
+        return np.einsum("ji,njk,kl->nil", to_world, in_world, to_world).astype(np.float32)
 
     def fibres(self) -> Tractogram:
         """The true fibres as streamlines, RAS+ mm."""
@@ -105,7 +141,8 @@ class Phantom:
 
 def phantom_grid(options: PhantomOptions) -> Grid:
     """Grid of the scan that `make_phantom` would make: for reading a gradient table in image axes."""
-    return _stored(_plain_grid(options, _voxel_sizes(options)), options.storage)
+    _check(options)
+    return storage_grid(plain_grid(options, voxel_sizes(options)), options.storage)
 
 
 def make_phantom(
@@ -135,43 +172,43 @@ def make_phantom(
         if progress is not None:
             progress(done, n_steps)
 
-    gradients = signals.make_gradients(options) if gradients is None else gradients
+    gradients = make_gradients(options) if gradients is None else gradients
     anatomy = make_anatomy(options)
     report(1)
     wiring = make_wiring(anatomy, options)
     report(2)
-    # Everything is computed on the unflipped grid and turned at the end: the noise of a voxel does not depend on
-    # the order in which voxels are stored.
-    plain = _plain_grid(options, _voxel_sizes(options))
-    tissue, mask = _tissue_volume(anatomy, plain)
+    # Signal is computed on the unflipped grid and turned at the end: the noise of a voxel does not depend on the order
+    # in which voxels are stored.
+    plain = plain_grid(options, voxel_sizes(options))
+    tissue, mask = tissue_volume(anatomy, plain)
     populations = signals.bin_fibres(wiring, mask, plain, options)
+    compartments = signals.make_compartments(populations, tissue[mask])
     report(3)
-    clean = signals.clean_signal(populations, tissue[mask], gradients)
-    noisy = signals.add_noise(clean, options)
+    grid, stored_mask, order = _stored_order(mask, plain, options.storage)
+    fa, md = (part[order] for part in signals.true_tensors(compartments, gradients))
+    true_fa = ScalarMap("fa", "unitless", fa, stored_mask, grid)
+    true_md = ScalarMap("md", "mm2/s", md, stored_mask, grid)
+    if options.gradient_nonlinearity:
+        places = plain.to_world(np.argwhere(mask))
+        compartments = signals.distorted(compartments, gradient_nonlinearity(places, options.gradient_nonlinearity))
     report(4)
-    fa, md = signals.true_tensors(clean, gradients)
-    image, true_clean, true_fa, true_md = _turned(options.storage, plain, mask, gradients, noisy, clean, fa, md)
-    per_fibre = [signals.mean_along_fibres(wiring, part.volume(), part.grid) for part in (true_fa, true_md)]
+    structural = make_structural_images(anatomy, options, tissue, plain)
     report(5)
-    count = _edge_sums(wiring, np.ones(wiring.n_fibres), anatomy.regions.n_regions)
-    with np.errstate(invalid="ignore"):
-        mean_fa, mean_md = (_edge_sums(wiring, part, len(count)) / count for part in per_fibre)
-    parcellation, tissue_map = _anatomy_images(anatomy, options, tissue, plain)
-    t1_grid = _plain_grid(options, np.full(3, options.t1_voxel_size_mm), rotate=False)
+    count, mean_fa, mean_md = _edge_truth(wiring, structural, true_fa, true_md)
     phantom = Phantom(
         options=options,
-        image=image,
-        clean_signal=true_clean,
-        parcellation=parcellation,
-        tissue=tissue_map,
-        t1=_t1(anatomy, t1_grid, options),
-        t1_grid=t1_grid,
+        gradients=gradients,
+        grid=grid,
+        mask=stored_mask,
+        compartments=compartments,
+        order=order,
+        structural=structural,
         true_fa=true_fa,
         true_md=true_md,
         true_count=count,
         true_mean_fa=mean_fa,
         true_mean_md=mean_md,
-        u_fibre_edges=wiring.ends[wiring.is_u],
+        u_fibre_edges=structural.row_of[wiring.ends[wiring.is_u]],
         wiring=wiring,
         anatomy=anatomy,
     )
@@ -190,141 +227,48 @@ def _check(options: PhantomOptions) -> None:
             "directions per shell."
         )
         raise OptionError(message)
-
-
-def _voxel_sizes(options: PhantomOptions) -> NDArray[np.float64]:
-    in_plane = options.voxel_size_mm
-    return np.array([in_plane, in_plane, options.slice_thickness_mm or in_plane])
-
-
-def _plain_grid(options: PhantomOptions, voxel_sizes_mm: NDArray[np.float64], rotate: bool = True) -> Grid:
-    """Grid around the head with rising axes: straight, or turned for oblique storage."""
-    rotation = np.eye(3)
-    if rotate and options.storage == "oblique":
-        for axis, angle in enumerate(np.deg2rad(_OBLIQUE_DEG)):
-            turn = np.eye(3)
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            turn[[i, j, i, j], [i, j, j, i]] = np.cos(angle), np.cos(angle), -np.sin(angle), np.sin(angle)
-            rotation = rotation @ turn
-    extent = head_extent_mm() + 2.0
-    # Half the box of the turned ellipsoid.
-    half = np.sqrt(((rotation * extent[:, None]) ** 2).sum(axis=0))
-    shape = 2 * np.ceil(half / voxel_sizes_mm - 0.5).astype(int) + 1
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * voxel_sizes_mm
-    affine[:3, 3] = brain_centre_mm() - affine[:3, :3] @ ((shape - 1) / 2)
-    return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
-
-
-def _orientation(storage: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """For each stored axis: which world axis it follows, and whether it runs backwards."""
-    if storage == "oblique":
-        return (0, 1, 2), (False, False, False)
-    return tuple("LPI".find(c) if c in "LPI" else "RAS".find(c) for c in storage), tuple(c in "LPI" for c in storage)
-
-
-def _stored(plain: Grid, storage: str) -> Grid:
-    """The same voxels with the axes in storage order."""
-    axes, backwards = _orientation(storage)
-    shape = tuple(plain.shape[axis] for axis in axes)
-    turn = np.zeros((4, 4))
-    turn[3, 3] = 1.0
-    for stored, (axis, back) in enumerate(zip(axes, backwards, strict=True)):
-        turn[axis, stored] = -1.0 if back else 1.0
-        turn[axis, 3] = shape[stored] - 1 if back else 0.0
-    return Grid((shape[0], shape[1], shape[2]), plain.affine @ turn)
-
-
-def _turn(volume: NDArray[Any], storage: str) -> NDArray[Any]:
-    """A volume (x, y, z, ...) brought from the plain grid to storage order."""
-    axes, backwards = _orientation(storage)
-    turned = np.transpose(volume, (*axes, *range(3, volume.ndim)))
-    result: NDArray[Any] = np.flip(turned, tuple(axis for axis, back in enumerate(backwards) if back))
-    return result
-
-
-def _turned(
-    storage: str,
-    plain: Grid,
-    mask: NDArray[np.bool_],
-    gradients: GradientTable,
-    noisy: NDArray[np.float32],
-    clean: NDArray[np.float32],
-    fa: NDArray[np.float32],
-    md: NDArray[np.float32],
-) -> tuple[DiffusionImage, NDArray[np.float32], ScalarMap, ScalarMap]:
-    """The packed arrays in storage order."""
-    grid = _stored(plain, storage)
-    if grid.is_same(plain):
-        return (
-            DiffusionImage(noisy, gradients, mask, grid),
-            clean,
-            ScalarMap("fa", "unitless", fa, mask, grid),
-            ScalarMap("md", "mm2/s", md, mask, grid),
+    if options.b_jitter_s_per_mm2 is not None and len(options.b_jitter_s_per_mm2) != len(options.shells):
+        message = (
+            f"b_jitter_s_per_mm2 has {len(options.b_jitter_s_per_mm2)} values for {len(options.shells)} shells; give "
+            "one per shell."
         )
+        raise OptionError(message)
+    if options.field_of_view_mm is not None and len(options.field_of_view_mm) != 3:
+        message = f"field_of_view_mm has {len(options.field_of_view_mm)} values; give three sizes: x, y and z."
+        raise OptionError(message)
+    if options.label_numbers == "freesurfer":
+        require_freesurfer_regions(options)
+
+
+def _stored_order(
+    mask: NDArray[np.bool_], plain: Grid, storage: str
+) -> tuple[Grid, NDArray[np.bool_], NDArray[np.int64]]:
+    """Grid and mask in storage order, and where each voxel of that mask stands in the plain one."""
     place = np.full(mask.shape, -1, dtype=np.int64)
     place[mask] = np.arange(np.count_nonzero(mask))
-    stored_place = _turn(place, storage)
-    stored_mask = stored_place >= 0
-    order = stored_place[stored_mask]
-    image = DiffusionImage(noisy[order], gradients, stored_mask, grid)
-    maps = (
-        ScalarMap("fa", "unitless", fa[order], stored_mask, grid),
-        ScalarMap("md", "mm2/s", md[order], stored_mask, grid),
-    )
-    return image, clean[order], *maps
+    stored_place = to_storage(place, storage)
+    stored_mask = np.ascontiguousarray(stored_place >= 0)
+    return storage_grid(plain, storage), stored_mask, stored_place[stored_mask]
 
 
-def _world_points(grid: Grid, start: int, stop: int) -> NDArray[np.float64]:
-    """World coordinates of the voxels `start` to `stop` in C order, (n, 3), RAS+ mm."""
-    return grid.to_world(np.stack(np.unravel_index(np.arange(start, stop), grid.shape), axis=1))
+def _edge_truth(
+    wiring: Wiring, structural: StructuralImages, fa: ScalarMap, md: ScalarMap
+) -> tuple[NDArray[np.float64], ...]:
+    """Fibres, mean FA and mean MD per pair of rows of the region table, (N, N) each."""
+    ends, n_regions = structural.row_of[wiring.ends], structural.parcellation.regions.n_regions
+    count = _edge_sums(wiring, ends, np.ones(wiring.n_fibres), n_regions)
+    per_fibre = [signals.mean_along_fibres(wiring, part.volume(), part.grid) for part in (fa, md)]
+    with np.errstate(invalid="ignore"):
+        mean_fa, mean_md = (_edge_sums(wiring, ends, part, n_regions) / count for part in per_fibre)
+    return count, mean_fa, mean_md
 
 
-def _tissue_volume(anatomy: Anatomy, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    n_voxels = int(np.prod(grid.shape))
-    fractions = np.zeros((n_voxels, 5), dtype=np.float32)
-    mask = np.zeros(n_voxels, dtype=bool)
-    width = grid.voxel_volume_mm3 ** (1 / 3)
-    for start in range(0, n_voxels, _BLOCK):
-        stop = min(start + _BLOCK, n_voxels)
-        fractions[start:stop], mask[start:stop] = anatomy.tissue(_world_points(grid, start, stop), width)
-    return fractions.reshape(*grid.shape, 5), mask.reshape(grid.shape)
-
-
-def _anatomy_images(
-    anatomy: Anatomy, options: PhantomOptions, tissue: NDArray[np.float32], plain: Grid
-) -> tuple[Parcellation, TissueMap]:
-    """Labels and tissue map, on the scan's grid or on a straight one of their own."""
-    if options.anatomy_voxel_size_mm is not None:
-        grid = _plain_grid(options, np.full(3, options.anatomy_voxel_size_mm), rotate=False)
-        tissue = _tissue_volume(anatomy, grid)[0]
-    else:
-        grid = _stored(plain, options.storage)
-        tissue = _turn(tissue, options.storage)
-    n_voxels = int(np.prod(grid.shape))
-    labels = np.zeros(n_voxels, dtype=np.int64)
-    for start in range(0, n_voxels, _BLOCK):
-        stop = min(start + _BLOCK, n_voxels)
-        labels[start:stop] = anatomy.labels(_world_points(grid, start, stop))
-    parcellation = Parcellation.from_labels(labels.reshape(grid.shape), grid, anatomy.regions)
-    return parcellation, TissueMap(tissue, grid)
-
-
-def _t1(anatomy: Anatomy, grid: Grid, options: PhantomOptions) -> NDArray[np.float32]:
-    """T1-like contrast with a smooth bias and noise, 0 outside the head."""
-    fractions, mask = _tissue_volume(anatomy, grid)
-    image = np.zeros(grid.shape, dtype=np.float32)
-    places = grid.to_world(np.argwhere(mask)) - brain_centre_mm()
-    bias = 1.0 + 0.06 * np.sin(places[:, 0] / 60.0) * np.cos(places[:, 2] / 70.0) + 0.0006 * places[:, 1]
-    rng = keyed_rng(options.random_seed, 32)
-    image[mask] = (fractions[mask] @ _T1_CONTRAST) * bias + rng.normal(0.0, _T1_NOISE, len(places))
-    return image
-
-
-def _edge_sums(wiring: Wiring, values: NDArray[np.float64], n_regions: int) -> NDArray[np.float64]:
+def _edge_sums(
+    wiring: Wiring, ends: NDArray[np.int64], values: NDArray[np.float64], n_regions: int
+) -> NDArray[np.float64]:
     """Sum of a value per fibre over each pair of regions, (N, N) symmetric."""
     sums = np.zeros((n_regions, n_regions))
-    per_bundle = np.bincount(wiring.bundle, values, minlength=len(wiring.ends))
-    np.add.at(sums, (wiring.ends[:, 0], wiring.ends[:, 1]), per_bundle)
-    np.add.at(sums, (wiring.ends[:, 1], wiring.ends[:, 0]), per_bundle)
+    per_bundle = np.bincount(wiring.bundle, values, minlength=len(ends))
+    np.add.at(sums, (ends[:, 0], ends[:, 1]), per_bundle)
+    np.add.at(sums, (ends[:, 1], ends[:, 0]), per_bundle)
     return sums

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tractome.options import PhantomOptions
 from tractome.phantom.subject import Phantom
 
 _TRUTH = {
@@ -24,12 +25,49 @@ _TRUTH = {
 }
 
 
+LAYOUTS = {
+    "flat": {
+        "dwi": "dwi",
+        "bval": "dwi.bval",
+        "bvec": "dwi.bvec",
+        "mask": "mask.nii.gz",
+        "grad_dev": "grad_dev.nii.gz",
+        "t1": "T1w.nii.gz",
+        "labels": "labels.nii.gz",
+        "tissue": "5tt.nii.gz",
+    },
+    "hcp": {
+        "dwi": "T1w/Diffusion/data",
+        "bval": "T1w/Diffusion/bvals",
+        "bvec": "T1w/Diffusion/bvecs",
+        "mask": "T1w/Diffusion/nodif_brain_mask.nii.gz",
+        "grad_dev": "T1w/Diffusion/grad_dev.nii.gz",
+        "t1": "T1w/T1w_acpc_dc_restore.nii.gz",
+        # There is no skull: the brain is the whole.
+        "t1_brain": "T1w/T1w_acpc_dc_restore_brain.nii.gz",
+        "t1_mask": "T1w/brainmask_fs.nii.gz",
+        "labels": "T1w/aparc+aseg.nii.gz",
+        "tissue": "T1w/5tt.nii.gz",
+    },
+}
+"""Where each file lies in the folder, by layout and role; the scan without its suffix. Truth lies on top."""
+
+
+def phantom_files(path: str | os.PathLike[str], options: PhantomOptions) -> dict[str, Path]:
+    """Path of each image and gradient file of a phantom's folder, by role; ``grad_dev`` only where there is one."""
+    names = dict(LAYOUTS[options.layout])
+    names["dwi"] += ".nii" if options.uncompressed else ".nii.gz"
+    if not options.gradient_nonlinearity:
+        del names["grad_dev"]
+    return {role: Path(path) / name for role, name in names.items()}
+
+
 def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
-    """Write a phantom's folder.
+    """Write a phantom's folder; the scan volume by volume as it is made.
 
     Scan: ``dwi.nii.gz dwi.bval dwi.bvec mask.nii.gz T1w.nii.gz``; anatomy: ``labels.nii.gz regions.tsv 5tt.nii.gz``;
     truth: ``truth_count.tsv truth_fa.tsv truth_md.tsv u_fibre_edges.tsv``; and ``phantom.json``, written last, with the
-    options and what was made. Equal phantoms give equal bytes.
+    options and what was made. `LAYOUTS` has the other names of images. Equal phantoms give equal bytes.
 
     Parameters
     ----------
@@ -44,24 +82,31 @@ def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
     """
     from tractome.io.atomic import write_json
     from tractome.io.gradients import write_gradients
-    from tractome.io.images import write_packed, write_volume
+    from tractome.io.images import write_volume
 
-    folder = Path(path)
-    image, grid = phantom.image, phantom.image.grid
-    write_packed(folder / "dwi.nii.gz", _whole(image.signal), image.mask, grid)
-    write_gradients(folder / "dwi.bval", folder / "dwi.bvec", image.gradients, grid)
-    write_volume(folder / "mask.nii.gz", image.mask, grid)
-    write_volume(folder / "T1w.nii.gz", _whole(phantom.t1), phantom.t1_grid)
-    rows = phantom.parcellation.rows
-    values = np.where(rows >= 0, phantom.regions.labels[rows], 0).astype(np.int16)
-    write_volume(folder / "labels.nii.gz", values, phantom.parcellation.grid)
-    write_volume(folder / "5tt.nii.gz", phantom.tissue.fractions, phantom.tissue.grid)
+    folder, grid = Path(path), phantom.grid
+    files, structural = phantom_files(folder, phantom.options), phantom.structural
+    _write_scan(files["dwi"], phantom)
+    write_gradients(files["bval"], files["bvec"], phantom.gradients, grid)
+    write_volume(files["mask"], phantom.mask, grid)
+    if "grad_dev" in files:
+        _write_grad_dev(files["grad_dev"], phantom)
+    for role in ("t1", "t1_brain"):
+        if role in files:
+            write_volume(files[role], _whole(structural.t1), structural.t1_grid)
+    if "t1_mask" in files:
+        write_volume(files["t1_mask"], structural.t1 != 0, structural.t1_grid)
+    labels = structural.labels
+    # FreeSurfer writes int32; numbers from 1 to N fit int16.
+    dtype = np.int16 if phantom.options.label_numbers == "rising" else np.int32
+    write_volume(files["labels"], labels.astype(dtype), phantom.parcellation.grid)
+    write_volume(files["tissue"], phantom.tissue.fractions, phantom.tissue.grid)
     _write_tables(folder, phantom)
     facts = {
         "options": dataclasses.asdict(phantom.options),
-        "gradients": image.gradients.describe(),
+        "gradients": phantom.gradients.describe(),
         "grid": grid.describe(),
-        "n_voxels": image.n_voxels,
+        "n_voxels": phantom.n_voxels,
         "n_regions": phantom.regions.n_regions,
         "n_edges": int(np.count_nonzero(np.triu(phantom.true_count))),
         "n_u_fibre_edges": len(phantom.u_fibre_edges),
@@ -70,13 +115,33 @@ def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
     write_json(folder / "phantom.json", facts)
 
 
+def _write_scan(path: Path, phantom: Phantom) -> None:
+    from tractome.datatypes.fields import unpack
+    from tractome.io.nifti import write_nifti
+
+    dtype = np.dtype(phantom.options.value_type)
+    # HCP's float32 is what comes out of a resampling; int16 is what a scanner stores.
+    values = (volume if dtype.kind == "f" else _whole(volume) for volume in phantom.scan_volumes())
+    volumes = (unpack(volume, phantom.mask) for volume in values)
+    write_nifti(path, volumes, phantom.gradients.n_volumes, dtype, phantom.grid)
+
+
+def _write_grad_dev(path: Path, phantom: Phantom) -> None:
+    """The nine numbers of L per voxel, column after column, as the HCP writes them: everywhere, not in the mask only."""
+    from tractome.io.images import write_volume
+
+    grid = phantom.grid
+    volumes = np.empty((*grid.shape, 9), dtype=np.float32)
+    for first in range(grid.shape[0]):
+        places = np.stack(np.meshgrid([first], *map(np.arange, grid.shape[1:]), indexing="ij"), axis=-1)
+        deviation = phantom.grad_dev(grid.to_world(places.reshape(-1, 3)))
+        volumes[first] = deviation.transpose(0, 2, 1).reshape(*grid.shape[1:], 9)
+    write_volume(path, volumes, grid)
+
+
 def _whole(values: NDArray[np.float32]) -> NDArray[np.int16]:
     """Scanner units as whole numbers, as scanners store them."""
-    whole = np.empty(values.shape, dtype=np.int16)
-    for last in range(values.shape[-1]):
-        # One volume at a time: a large scan is not held in memory once more as floats.
-        whole[..., last] = np.rint(np.clip(values[..., last], 0, 32767))
-    return whole
+    return np.rint(np.clip(values, 0, 32767)).astype(np.int16)
 
 
 def _write_tables(folder: Path, phantom: Phantom) -> None:
