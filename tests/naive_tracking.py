@@ -74,14 +74,20 @@ class Tracker:
         self.has_tissue = tissue.fractions.size > 0
         self.n_directions = len(sphere.steps)
 
-    def streamline(self, seed, index, seed_centres, seed_axes):
-        """Points (n, 3) and the names of rejection, first stop, last stop; no points when rejected."""
-        draws = (uniform(seed, index, draw) for draw in range(10**9))
-        centre = seed_centres[int(next(draws) * len(seed_centres))]
-        jitter = np.array([next(draws), next(draws), next(draws)]) - 0.5
-        start = (centre + seed_axes @ jitter).astype(np.float32)
+    def streamline(self, seed, index, start, start_direction=-1):
+        """Points (n, 3) and the names of rejection, first stop, last stop; no points when rejected.
+
+        The first four draws belong to the seed.
+        """
+        draws = (uniform(seed, index, draw) for draw in range(4, 10**9))
         stop, sh = self.look(start)
-        direction = None if stop else self.choose(np.arange(self.n_directions // 2), sh, next(draws), "probabilistic")
+        if stop:
+            direction = None
+        elif start_direction < 0:
+            direction = self.choose(np.arange(self.n_directions // 2), sh, next(draws), "probabilistic")
+        else:
+            first, last = self.sphere.cone_starts[start_direction : start_direction + 2]
+            direction = self.choose(self.sphere.cone_members[first:last], sh, next(draws))
         if direction is None:
             return [], ("BAD_SEED", "NONE", "NONE")
         opposite = (direction + self.n_directions // 2) % self.n_directions

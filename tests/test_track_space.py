@@ -13,7 +13,7 @@ from tractome.datatypes.grid import Grid
 from tractome.datatypes.tractogram import StopReason
 from tractome.options import TrackOptions
 from tractome.stages.track import Seeds, track
-from tractome.stages.track.seeds import seeds_in_field
+from tractome.stages.track.sources import seeds_in_field
 
 
 def moved(field, tissue, affine):

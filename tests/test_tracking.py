@@ -16,7 +16,7 @@ from tractome.kernels.tracking import anatomy, choice, types
 from tractome.options import TrackOptions
 from tractome.stages.track import find_seeds
 from tractome.stages.track.engine import Engine
-from tractome.stages.track.seeds import seeds_in_field
+from tractome.stages.track.sources import VoxelSource, seeds_in_field
 
 STRAIGHT = 0.99
 """A cutoff that only the one direction along a lobe's axis reaches, where the axis is one of the sphere's directions
@@ -29,23 +29,30 @@ class Run:
     def __init__(self, field, tissue=None, fa=None, seed_mask=None, **options):
         self.grid = field.grid
         self.options = TrackOptions(**{"seed_source": "white-matter", "min_length_mm": 0.0} | options)
-        self.engine = Engine.build(field, self.options, tissue, fa, has_seed_mask=seed_mask is not None)
+        has_depth = self.options.seed_source == "balanced" and seed_mask is None
+        self.engine = Engine.build(field, self.options, tissue, fa, has_depth=has_depth)
         seeds = find_seeds(field, self.options, tissue, fa, seed_mask)
+        self.source = VoxelSource(seeds, field.grid, self.options.random_seed)
         self.centres, self.axes = seeds_in_field(seeds, field.grid)
 
     def track(self, n, first=0):
         engine = self.engine
         points = np.full((n, engine.rules.max_points, 3), np.nan, np.float32)
         n_points, verdicts = np.full(n, -1, np.int32), np.full((n, 3), -1, np.int8)
+        starts, directions = self.source.draw(first, n)
         tracking.track_block(
-            np.uint64(self.options.random_seed), first, self.centres, self.axes, engine.field, engine.sphere,
+            np.uint64(self.options.random_seed), first, starts, directions, engine.field, engine.sphere,
             engine.tissue, engine.rules, points, n_points, verdicts,
         )  # fmt: skip
         return [points[i, : n_points[i]].copy() for i in range(n)], verdicts
 
     def twin(self, index):
         twin = naive.Tracker(self.engine.field, self.engine.sphere, self.engine.tissue, self.engine.rules)
-        return twin.streamline(self.options.random_seed, index, self.centres, self.axes)
+        return twin.streamline(self.options.random_seed, index, *self.twin_seed(index))
+
+    def twin_seed(self, index):
+        starts, directions = self.source.draw(index, 1)
+        return starts[0], int(directions[0])
 
     def seed(self, index):
         """Where seed number `index` starts, voxel coordinates."""
@@ -293,11 +300,13 @@ REJECTIONS = {
     RejectReason.ENDS_IN_WHITE_MATTER: lambda: box(slab(), mask=masked_part()),
     RejectReason.SEED_TOO_DEEP: lambda: box(slab(), seed_source="balanced", seed_depth_mm=3.0),
 }
+GATE_REASONS = {RejectReason.MISSED_INCLUDE, RejectReason.ENTERED_EXCLUDE}
+"""Given after tracking: see test_track_gates."""
 
 
 def test_every_reason_has_a_case_and_the_kernel_its_number():
     assert set(STOPS) == set(StopReason) - {StopReason.NONE}
-    assert set(REJECTIONS) == set(RejectReason) - {RejectReason.NONE}
+    assert set(REJECTIONS) == set(RejectReason) - {RejectReason.NONE} - GATE_REASONS
     for reason in STOPS:
         assert getattr(types, reason.name) == reason
     in_kernel = {"TOO_SHORT": "REJECT_SHORT", "TOO_LONG": "REJECT_LONG", "ENDS_IN_CSF": "REJECT_CSF",

@@ -38,6 +38,10 @@ class RejectReason(IntEnum):
     ENDS_IN_WHITE_MATTER = 5
     SEED_TOO_DEEP = 6
     """Balanced seeding: the seed is too far from both ends, so that a long streamline is not found more often."""
+    MISSED_INCLUDE = 7
+    """It does not visit every inclusion mask."""
+    ENTERED_EXCLUDE = 8
+    """It visits an exclusion mask."""
 
 
 @dataclass(frozen=True, eq=False)

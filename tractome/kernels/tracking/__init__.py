@@ -8,6 +8,19 @@ Anatomical rules and back-tracking follow Smith et al., "Anatomically-constraine
 """
 
 from tractome.kernels.tracking.engine import gather, track_block
+from tractome.kernels.tracking.seeding import move_to_interface, nearest_directions, seed_uniforms
 from tractome.kernels.tracking.types import METHODS, Field, Rules, Scratch, Sphere, Tissue
 
-__all__ = ["METHODS", "Field", "Rules", "Scratch", "Sphere", "Tissue", "gather", "track_block"]
+__all__ = [
+    "METHODS",
+    "Field",
+    "Rules",
+    "Scratch",
+    "Sphere",
+    "Tissue",
+    "gather",
+    "move_to_interface",
+    "nearest_directions",
+    "seed_uniforms",
+    "track_block",
+]

@@ -10,6 +10,7 @@ from tractome.kernels.interpolation import packed_trilinear, trilinear
 from tractome.kernels.random import keyed_uniform, stream_key
 from tractome.kernels.tracking.anatomy import crop_to_interface, reason_to_reject, tissue_stop
 from tractome.kernels.tracking.choice import next_direction, start_direction
+from tractome.kernels.tracking.seeding import N_SEED_DRAWS
 from tractome.kernels.tracking.types import (
     BAD_SEED,
     ENTERED_CORTEX,
@@ -21,7 +22,6 @@ from tractome.kernels.tracking.types import (
     REJECT_SHORT,
     SEED_TOO_DEEP,
     TOO_LONG,
-    Doubles,
     Field,
     Floats,
     Rules,
@@ -37,8 +37,8 @@ _SEEDS_PER_WORKER = 32
 def track_block(
     seed: np.uint64,
     first_index: int,
-    seed_centres: NDArray[np.float64],
-    seed_axes: NDArray[np.float64],
+    seed_points: NDArray[np.float32],
+    seed_directions: NDArray[np.int32],
     field: Field,
     sphere: Sphere,
     tissue: Tissue,
@@ -55,10 +55,10 @@ def track_block(
         Random seed of the whole run.
     first_index : int
         Index of the first seed of the block: seed i of the run gives the same streamline in any block.
-    seed_centres : (n, 3) float64
-        Centres of the voxels to seed in, voxel coordinates of the field's grid.
-    seed_axes : (3, 3) float64
-        Columns are the axes of a seed voxel: the seed is jittered over the whole voxel.
+    seed_points : (n_block, 3) float32
+        Where each streamline starts, voxel coordinates of the field's grid.
+    seed_directions : (n_block,) int32
+        The start is drawn in the cone around this direction of the sphere; -1 for anywhere on the sphere.
     field, sphere, tissue, rules
         See the classes.
     points : (n_block, max_points, 3) float32
@@ -80,15 +80,16 @@ def track_block(
         for item in range(worker * _SEEDS_PER_WORKER, min((worker + 1) * _SEEDS_PER_WORKER, n_block)):
             key = stream_key(seed, np.uint64(first_index + item))
             n_points[item] = _track_seed(
-                key, seed_centres, seed_axes, field, sphere, tissue, rules, points[item], verdicts[item], scratch
-            )
+                key, seed_points[item], seed_directions[item], field, sphere, tissue, rules, points[item],
+                verdicts[item], scratch,
+            )  # fmt: skip
 
 
 @kernel
 def _track_seed(
     key: np.uint64,
-    seed_centres: Doubles,
-    seed_axes: Doubles,
+    seed_point: Floats,
+    seed_direction: int,
     field: Field,
     sphere: Sphere,
     tissue: Tissue,
@@ -99,19 +100,17 @@ def _track_seed(
 ) -> int:
     """Track both ways from one seed; return the number of points, 0 when rejected."""
     verdict[:] = 0
-    centre = seed_centres[int(keyed_uniform(key, np.uint64(0)) * seed_centres.shape[0])]
     for axis in range(3):
-        points[0, axis] = centre[axis]
-    for corner in range(3):
-        jitter = keyed_uniform(key, np.uint64(1 + corner)) - 0.5
-        for axis in range(3):
-            points[0, axis] += seed_axes[axis, corner] * jitter
-    draw = np.uint64(4)
+        points[0, axis] = seed_point[axis]
+    draw = np.uint64(N_SEED_DRAWS)
     here = _arrive(field, tissue, rules, points[0], scratch)
     if here != GO_ON:
         verdict[0] = BAD_SEED
         return 0
-    direction = start_direction(sphere, rules, keyed_uniform(key, draw), scratch)
+    if seed_direction < 0:
+        direction = start_direction(sphere, rules, keyed_uniform(key, draw), scratch)
+    else:
+        direction = next_direction(sphere, rules, seed_direction, keyed_uniform(key, draw), scratch)
     draw += np.uint64(1)
     if direction < 0:
         verdict[0] = BAD_SEED

@@ -8,21 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.fields import OrientationField, ScalarMap
+from tractome.datatypes.fixels import FixelField
 from tractome.datatypes.grid import Grid
+from tractome.datatypes.seeds import SeedPoints
 from tractome.datatypes.tissue import TissueMap
 from tractome.datatypes.tractogram import RejectReason, Tractogram
 from tractome.errors import TrackingError
 from tractome.options import TrackOptions
 from tractome.stages.track.engine import Engine
-from tractome.stages.track.seeds import find_seeds, seeds_in_field
+from tractome.stages.track.gates import Gates
+from tractome.stages.track.limits import Goal
+from tractome.stages.track.sources import Material, make_source, source_in_force
 
 Progress = Callable[[int, int], None]
 
 _LARGEST_BUFFER = 256 * 2**20
 """Bytes of scratch points that one block may take."""
-
-_HOPELESS = 1000
-"""Tracking gives up when so many times `max_seeds_per_streamline` seeds gave no streamline at all."""
 
 
 def track(
@@ -32,13 +33,17 @@ def track(
     tissue: TissueMap | None = None,
     fa: ScalarMap | None = None,
     seed_mask: NDArray[np.bool_] | None = None,
+    seed_points: SeedPoints | None = None,
+    fixels: FixelField | None = None,
+    gates: Gates | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Tractogram]:
     """Track streamlines, block by block.
 
     The streamline of a seed depends on (random_seed, seed index) alone: any number of threads and any block size give
-    the same streamlines in the same order. With a tissue map, anatomical constraints hold (Smith et al. 2012, see
-    `kernels.tracking`); without one a streamline ends where the field, FA or the mask ends.
+    the same streamlines in the same order. (With dynamic seeding it also depends on the streamlines of earlier rounds
+    of seeds; rounds are the same whatever the blocks.) With a tissue map, anatomical constraints hold (Smith et al.
+    2012, see `kernels.tracking`); without one a streamline ends where the field, FA or the mask ends.
 
     Parameters
     ----------
@@ -49,7 +54,13 @@ def track(
     fa : ScalarMap or None
         On the field's grid; used to stop and to seed when there is no tissue map.
     seed_mask : shape of the field's grid, bool, or None
-        Seeds are taken from these voxels only, in place of `seed_source`: at any depth.
+        Seeds are taken from these voxels only, in place of those that `seed_source` says: at any depth.
+    seed_points : SeedPoints or None
+        Seeds are these points, in place of `seed_source`.
+    fixels : FixelField or None
+        Fibre populations of the field; dynamic seeding needs them.
+    gates : Gates or None
+        Masks to pass, to avoid, or to stay in.
     progress : callable (done, wanted), optional
 
     Yields
@@ -66,37 +77,38 @@ def track(
     from tractome.kernels._jit import set_threads
     from tractome.kernels.tracking import track_block
 
-    seeds = find_seeds(field, options, tissue, fa, seed_mask)
-    engine = Engine.build(field, options, tissue, fa, has_seed_mask=seed_mask is not None)
-    centres, axes = seeds_in_field(seeds, field.grid)
+    gates = gates or Gates()
+    field, tissue = gates.keep_inside(field, tissue)
+    has_depth = source_in_force(options, seed_points) == "balanced" and seed_mask is None
+    engine = Engine.build(field, options, tissue, fa, has_depth=has_depth)
+    source = make_source(Material(field, options, tissue, fa, seed_mask, seed_points, fixels, engine.directions))
     set_threads(options.n_threads)
-    wanted = options.n_streamlines if options.n_seeds is None else None
-    last_seed = options.n_seeds if wanted is None else wanted * options.max_seeds_per_streamline
-    assert last_seed is not None
-    # Where nothing at all is accepted, more of the same seeds will not help.
-    hopeless = last_seed if wanted is None else min(last_seed, _HOPELESS * options.max_seeds_per_streamline)
+    goal = Goal.of(options, source.n_seeds)
     n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
     points = np.empty((n_block, engine.rules.max_points, 3), np.float32)
     n_points, verdicts = np.zeros(n_block, np.int32), np.zeros((n_block, 3), np.int8)
     n_accepted, first = 0, 0
     rejected: dict[RejectReason, int] = {}
-    while first < (last_seed if n_accepted else hopeless) and (wanted is None or n_accepted < wanted):
-        n_now = min(n_block, (last_seed if n_accepted else hopeless) - first)
+    while n_now := goal.n_left(n_accepted, first):
+        n_now = min(n_now, n_block, source.round_end - first if source.round_end is not None else n_block)
+        starts, directions = source.draw(first, n_now)
         track_block(
-            np.uint64(options.random_seed), first, centres, axes, engine.field, engine.sphere, engine.tissue,
+            np.uint64(options.random_seed), first, starts, directions, engine.field, engine.sphere, engine.tissue,
             engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
         )  # fmt: skip
-        limit = None if wanted is None else wanted - n_accepted
+        gates.apply(points[:n_now], n_points[:n_now], verdicts[:n_now], field.grid)
+        limit = None if goal.n_wanted is None else goal.n_wanted - n_accepted
         block = _collect(points, n_points[:n_now], verdicts[:n_now], first, limit, field.grid)
+        source.learn(block)
         for reason, number in block.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + number
         n_accepted += block.n_streamlines
         first += n_now
         if progress is not None:
-            progress(*((n_accepted, wanted) if wanted is not None else (first, last_seed)))
+            progress(*((n_accepted, goal.n_wanted) if goal.n_wanted is not None else (first, goal.n_seeds)))
         yield block
-    if n_accepted == 0 or (wanted is not None and n_accepted < wanted):
-        raise TrackingError(_explain_shortfall(n_accepted, wanted, first, rejected))
+    if n_accepted == 0 or (goal.n_wanted is not None and n_accepted < goal.n_wanted):
+        raise TrackingError(_explain_shortfall(n_accepted, goal.n_wanted, first, rejected))
 
 
 def _explain_shortfall(n_accepted: int, wanted: int | None, n_seeds: int, rejected: dict[RejectReason, int]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tractome.datatypes._checks import frozen
 from tractome.datatypes.fields import OrientationField, ScalarMap
@@ -32,6 +33,8 @@ class Engine:
     sphere: Sphere
     tissue: Tissue
     rules: Rules
+    directions: NDArray[np.float64]
+    """(n, 3): the sphere's directions, world unit vectors."""
 
     @classmethod
     def build(
@@ -41,16 +44,18 @@ class Engine:
         tissue: TissueMap | None,
         fa: ScalarMap | None,
         *,
-        has_seed_mask: bool = False,
+        has_depth: bool = False,
     ) -> Engine:
-        """Bring the field, the tissue and the options to voxel coordinates, steps and counts of steps."""
+        """Bring the field, the tissue and the options to voxel coordinates, steps and counts of steps.
+
+        `has_depth`: whether a seed must lie within `seed_depth_mm` of an end.
+        """
         from tractome.kernels import tracking
         from tractome.kernels.directions import cones, geodesic_sphere
         from tractome.kernels.harmonics import sh_basis
 
         step_mm = step_size_mm(options, field.grid)
         angle_deg = max_angle_deg(options, field.grid)
-        has_depth = options.seed_source == "balanced" and not has_seed_mask
         directions = geodesic_sphere(SPHERE_FREQUENCY)
         starts, members = cones(directions, angle_deg)
         fa_volume = np.zeros((0, 0, 0), np.float32)
@@ -86,4 +91,5 @@ class Engine:
                 math.ceil(options.backtrack_mm / step_mm) if tissue is not None else 0,
                 math.ceil(options.seed_depth_mm / step_mm) if has_depth else _NO_LIMIT,
             ),
+            directions,
         )

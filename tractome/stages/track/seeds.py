@@ -1,4 +1,4 @@
-"""Where streamlines start."""
+"""Which voxels streamlines start in."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Seeds:
     Parameters
     ----------
     voxels : (n, 3) int
-        Voxel indices on `grid`; a seed is jittered over the whole of its voxel.
+        Voxel indices on `grid`, in C order.
     grid : Grid
     """
 
@@ -48,7 +48,7 @@ def find_seeds(
     fa : ScalarMap or None
         Stands in for the tissue map: seeds where FA reaches its threshold.
     seed_mask : shape of the field's grid, bool, or None
-        Seeds are taken from these voxels only, in place of `seed_source`.
+        Seeds are taken from these voxels only, in place of those that `seed_source` says.
 
     Returns
     -------
@@ -78,12 +78,16 @@ def find_seeds(
             chosen = chosen & (fa.volume() >= options.fa_threshold)
     voxels = np.argwhere(chosen)
     if not len(voxels):
-        message = (
-            "There is no voxel to start streamlines in: the seed mask, the white matter or the voxels with "
-            f"FA >= {options.fa_threshold:g} are empty inside the brain mask. Check the mask, tissue map and FA."
-        )
-        raise TrackingError(message)
+        raise TrackingError(no_seeds(options))
     return Seeds(voxels, grid)
+
+
+def no_seeds(options: TrackOptions) -> str:
+    """What to say where there is nothing to start in."""
+    return (
+        "There is no voxel to start streamlines in: the seed mask, the white matter or the voxels with "
+        f"FA >= {options.fa_threshold:g} are empty inside the brain mask. Check the mask, tissue map and FA."
+    )
 
 
 def _tissue_seeds(tissue: TissueMap, options: TrackOptions) -> NDArray[np.bool_]:
@@ -96,7 +100,7 @@ def _tissue_seeds(tissue: TissueMap, options: TrackOptions) -> NDArray[np.bool_]
     if options.seed_source == "interface":
         touching: NDArray[np.bool_] = white & binary_dilation(grey)
         return touching
-    if options.seed_source == "white-matter" or not grey.any():
+    if options.seed_source != "balanced" or not grey.any():
         return white
     # No point of a streamline that ends in grey matter within the seed depth can be further from grey matter than that;
     # distances are between voxel centres, so a voxel's diagonal is added.
@@ -104,10 +108,3 @@ def _tissue_seeds(tissue: TissueMap, options: TrackOptions) -> NDArray[np.bool_]
     reach_mm = options.seed_depth_mm + float(np.linalg.norm(sizes_mm))
     near: NDArray[np.bool_] = white & (distance_transform_edt(~grey, sampling=sizes_mm) <= reach_mm)
     return near
-
-
-def seeds_in_field(seeds: Seeds, grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Centres of the seed voxels (n, 3), and the axes of one (3, 3, columns), in voxel coordinates of `grid`."""
-    centres = grid.to_voxel(seeds.grid.to_world(seeds.voxels))
-    axes = grid.inverse[:3, :3] @ seeds.grid.affine[:3, :3]
-    return np.ascontiguousarray(centres), np.ascontiguousarray(axes)
