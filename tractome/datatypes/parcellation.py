@@ -153,7 +153,7 @@ class Parcellation:
         return tuple(name for name, volume in zip(self.regions.names, self.volumes_mm3, strict=True) if volume == 0)
 
     @classmethod
-    def from_labels(cls, labels: NDArray[np.int64], grid: Grid, regions: RegionTable) -> Parcellation:
+    def from_labels(cls, labels: NDArray[np.integer], grid: Grid, regions: RegionTable) -> Parcellation:
         """Look up each label of an image in the table, and measure this subject's regions.
 
         Parameters
@@ -169,8 +169,8 @@ class Parcellation:
         AtlasError
             Not one label of the image is in the table.
         """
-        labels = np.asarray(labels, dtype=np.int64)
-        found, inverse = np.unique(labels, return_inverse=True)
+        labels = np.asarray(labels)
+        found, inverse = _distinct(labels)
         order = np.argsort(regions.labels)
         slot = np.clip(np.searchsorted(regions.labels[order], found), 0, regions.n_regions - 1)
         known = regions.labels[order][slot] == found
@@ -182,9 +182,24 @@ class Parcellation:
                 f"(such as {tuple(int(v) for v in regions.labels[:5])}). Give the table that belongs to this image."
             )
             raise AtlasError(message)
-        rows = row_of[inverse.reshape(-1)].reshape(labels.shape)
+        rows = row_of[inverse].reshape(labels.shape)
         centroids, volumes = _measure(rows, grid, regions.n_regions)
         return cls(rows, grid, regions, centroids, volumes, unknown)
+
+
+_TABLE_SIZE = 2**20
+
+
+def _distinct(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
+    """Distinct labels, rising, and which of them each voxel has."""
+    if labels.size and 0 <= labels.min() and labels.max() < _TABLE_SIZE:
+        # Labels as programs number them: counting takes a tenth of the time and memory of sorting.
+        found = np.flatnonzero(np.bincount(labels.reshape(-1)))
+        place = np.zeros(int(found[-1]) + 1, dtype=np.int32)
+        place[found] = np.arange(len(found))
+        return found, place[labels]
+    found, inverse = np.unique(labels, return_inverse=True)
+    return found.astype(np.int64), inverse
 
 
 def _measure(rows: NDArray[np.int32], grid: Grid, n_regions: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

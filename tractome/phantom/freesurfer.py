@@ -28,8 +28,9 @@ def require_freesurfer_regions(options: PhantomOptions) -> None:
     """Raise OptionError unless there are as many regions as aparc+aseg names."""
     if options.n_cortical != N_CORTICAL or options.n_deep not in (14, 16):
         message = (
-            f"label_numbers = freesurfer needs {N_CORTICAL} cortical regions and 14 or 16 deep ones (16: with cerebellar "
-            f"cortices); got {options.n_cortical} and {options.n_deep}. Change these, or use label_numbers = rising."
+            f"label_numbers = freesurfer needs {N_CORTICAL} cortical regions and 14 or 16 deep ones (16: with "
+            f"cerebellar cortices); got {options.n_cortical} and {options.n_deep}. Change these, or use "
+            "label_numbers = rising."
         )
         raise OptionError(message)
 

@@ -91,12 +91,9 @@ def _deposit(fibres: Points, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.
     ends = grid.to_voxel(fibres)
     sigma = _FIBRE_BLUR_MM / grid.voxel_sizes_mm
     border = np.ceil(3.0 * sigma).astype(np.int64) + 1
-    low = np.maximum(np.floor(ends.min(axis=(0, 1))).astype(np.int64) - border, 0)
-    high = np.minimum(np.ceil(ends.max(axis=(0, 1))).astype(np.int64) + border + 1, grid.shape)
-    # A small field of view may leave out a bundle, or all of it.
-    shape = tuple(int(n) for n in np.maximum(high - low, 0))
-    if 0 in shape:
-        return np.minimum(low, np.array(grid.shape)), np.zeros((7, *shape))
+    low = np.floor(ends.min(axis=(0, 1))).astype(np.int64) - border
+    high = np.ceil(ends.max(axis=(0, 1))).astype(np.int64) + border + 1
+    shape = tuple(int(n) for n in high - low)
     step = np.diff(fibres, axis=1)
     length = np.linalg.norm(step, axis=2)
     direction = step / np.maximum(length, 1e-9)[..., None]
@@ -106,13 +103,16 @@ def _deposit(fibres: Points, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.
     for piece in range(n_pieces):
         share = (piece + 0.5) / n_pieces
         where = np.rint(ends[:, :-1] * (1 - share) + ends[:, 1:] * share).astype(np.int64) - low
-        inside = ((where >= 0) & (where < shape)).all(axis=-1)
-        flat = np.ravel_multi_index(tuple(where[inside].T), shape)
+        flat = np.ravel_multi_index(tuple(np.moveaxis(where, -1, 0)), shape).ravel()
         for row, values in enumerate(products):
-            sums[row] += np.bincount(flat, values[inside] / n_pieces, minlength=sums.shape[1])
+            sums[row] += np.bincount(flat, values.ravel() / n_pieces, minlength=sums.shape[1])
+    # A small field of view may leave out a part of a bundle, or all of it.
+    corner = np.minimum(np.maximum(low, 0), grid.shape)
+    stop = np.maximum(np.minimum(high, grid.shape), corner)
+    kept = tuple(slice(first, last) for first, last in zip(corner - low, stop - low, strict=True))
     volumes = sums.reshape(7, *shape)
     # Axons have a width and wander; without this, sparse fans would leave holes in small voxels.
-    return low, np.stack([gaussian_filter(volume, sigma, truncate=3.0) for volume in volumes])
+    return corner, np.stack([gaussian_filter(volume, sigma, truncate=3.0)[kept] for volume in volumes])
 
 
 _TENSOR_ORDER = ((0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2))

@@ -126,7 +126,8 @@ class Phantom:
         in_world = gradient_nonlinearity(places_mm, self.options.gradient_nonlinearity)
         # FSL's frame is the image axes, with x negated when the affine's determinant is positive.
         to_world = self.grid.rotation @ np.diag([-1.0 if self.grid.determinant > 0 else 1.0, 1.0, 1.0])
-        return np.einsum("ji,njk,kl->nil", to_world, in_world, to_world).astype(np.float32)
+        turned: NDArray[np.float32] = np.einsum("ji,njk,kl->nil", to_world, in_world, to_world).astype(np.float32)
+        return turned
 
     def fibres(self) -> Tractogram:
         """The true fibres as streamlines, RAS+ mm."""

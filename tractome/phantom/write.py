@@ -127,7 +127,7 @@ def _write_scan(path: Path, phantom: Phantom) -> None:
 
 
 def _write_grad_dev(path: Path, phantom: Phantom) -> None:
-    """The nine numbers of L per voxel, column after column, as the HCP writes them: everywhere, not in the mask only."""
+    """The nine numbers of L per voxel, column after column, as the HCP writes them; outside the mask too."""
     from tractome.io.images import write_volume
 
     grid = phantom.grid
