@@ -97,7 +97,7 @@ def single_fibre_response(
     axes : (k, 3) float64
         The fibre direction in each.
     """
-    shell = signal[:, volumes]
+    shell = np.ascontiguousarray(signal[:, volumes])
     usable = np.asarray((np.isfinite(shell) & (shell > 0)).all(axis=1))
     if among is not None and (usable & among).any():
         usable &= among
@@ -105,16 +105,15 @@ def single_fibre_response(
         usable[:] = True
     candidates = np.flatnonzero(usable)
     n_wanted, n_kept = min(N_SINGLE_FIBRE, max(len(candidates) // 20, 1)), min(N_CANDIDATES, len(candidates))
-    level = float(signal[np.ix_(candidates, volumes)].mean())
+    level = float(shell[candidates].mean())
     # A unit-amplitude disc: the shape matters in the first round, its size only for the constraint's strength.
     response = level * np.array([1.0, -1.0, 1.0]) if lmax >= 4 else level * np.array([1.0, -1.0])
     order = min(lmax, 4)
     chosen, chosen_axes = candidates[:0], np.zeros((0, 3))
     for _ in range(MAX_ROUNDS):
         system = single_shell_system(directions, response, order)
-        coefficients, _ = deconvolve_all(
-            np.ascontiguousarray(signal[candidates][:, volumes]), np.arange(len(volumes)), system
-        )
+        # Of the shell, not of the signal: all volumes of many candidates would double the memory of the scan.
+        coefficients, _ = deconvolve_all(shell[candidates], np.arange(len(volumes)), system)
         axes, amplitudes = largest_peaks(coefficients, order, 2)
         ratio = np.divide(amplitudes[:, 1], amplitudes[:, 0], out=np.ones(len(axes)), where=amplitudes[:, 0] > 0)
         single = np.sqrt(amplitudes[:, 0]) * (1.0 - ratio) ** 2
@@ -123,7 +122,7 @@ def single_fibre_response(
         cosine = np.einsum("vc,kc->kv", directions, axes[best, 0])
         previous, response = (
             response,
-            zonal_response(signal[candidates[best]][:, volumes].ravel(), cosine.ravel(), lmax),
+            zonal_response(shell[candidates[best]].ravel(), cosine.ravel(), lmax),
         )
         order = lmax
         chosen, chosen_axes = candidates[best], axes[best, 0]
