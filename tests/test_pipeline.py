@@ -223,7 +223,7 @@ def test_stage_by_stage_gives_the_bytes_of_a_run(phantom, done, tmp_path):
         fit_subject(ledger, files.scan, OPTIONS.read, OPTIONS.fit)
     with old_subject(out / "sub-01", LogListener()) as ledger:
         parcellate_subject(ledger, OPTIONS.parcellate, files.regions_from)
-        track_subject(ledger, OPTIONS.track, tissue=files.tissue)
+        track_subject(ledger, OPTIONS.track, files.tracking)
     with old_subject(out, LogListener()) as ledger:
         connect_subject(ledger, OPTIONS.connect)
         export_subject(ledger, OPTIONS.export)

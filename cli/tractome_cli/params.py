@@ -46,6 +46,16 @@ BvecFile = Annotated[
 MaskFile = Annotated[
     Path | None, typer.Option("--mask", help="Brain mask; by default made from the scan.", show_default=False)
 ]
+ResponseFiles = Annotated[
+    str | None,
+    typer.Option(
+        "--response",
+        metavar="WM[,GM][,CSF]",
+        help="Response files (MRtrix3's text) to use in place of estimated ones: one for csd; white matter and CSF, or "
+        "white matter, grey matter and CSF, for msmt.",
+        show_default=False,
+    ),
+]
 T1File = Annotated[
     Path | None,
     typer.Option("--t1", help="T1-weighted image, to bring the atlas to the subject.", show_default=False),
@@ -69,6 +79,34 @@ TissueFile = Annotated[
 SeedMaskFile = Annotated[
     Path | None,
     typer.Option("--seed-mask", help="Start streamlines in this mask (grid of the scan) only.", show_default=False),
+]
+SeedPointsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--seed-points",
+        help="Start streamlines in these points: .npy or text, rows of x y z in RAS+ mm, and perhaps a direction.",
+        show_default=False,
+    ),
+]
+IncludeMasks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--include",
+        help="Mask (any grid) that streamlines must visit; may be given more than once, and then all must be.",
+        show_default=False,
+    ),
+]
+ExcludeMasks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--exclude",
+        help="Mask (any grid) that no streamline may visit; may be given more than once.",
+        show_default=False,
+    ),
+]
+TrackingMaskFile = Annotated[
+    Path | None,
+    typer.Option("--tracking-mask", help="Mask (any grid): a streamline ends where it leaves it.", show_default=False),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Folder for all results.", show_default=False)]
 SubjectLabel = Annotated[
@@ -105,6 +143,11 @@ class Chosen:
 
     def __getitem__(self, kind: type[T]) -> T:
         return typing.cast(T, self._made[kind])
+
+
+def paths(listed: str | None) -> tuple[Path, ...]:
+    """``"a.txt,b.txt"`` -> two paths."""
+    return tuple(Path(part.strip()) for part in (listed or "").split(",") if part.strip())
 
 
 def flag(name: str) -> str:

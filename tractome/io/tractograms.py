@@ -199,8 +199,75 @@ def _regroup(pieces: Pieces, block_size: int) -> Pieces:
         yield points, lengths
 
 
+class StreamlineTableWriter:
+    """Writes tables as TRX, one after the other; the file appears, whole, when the block ends.
+
+    Each streamline is its two ends, its values are per-streamline data. Equal streamlines give equal bytes, however
+    they were cut into tables. Of a table only the columns stay in memory, 12 bytes per streamline and 4 per map.
+
+    Parameters
+    ----------
+    path : path ending in .trx
+    grid : Grid
+        Of the diffusion image; TRX names a space in its header.
+    units : dict of str to str
+        Unit of each map in the tables, in the order of their columns.
+
+    Raises
+    ------
+    TableError
+        An end is not finite, the name of a map cannot be part of a file name, or a table holds other maps.
+    OutputError
+        The file cannot be written.
+    """
+
+    def __init__(self, path: PathLike, grid: Grid, units: Mapping[str, str]) -> None:
+        wrong = [name for name in units if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]
+        if wrong:
+            message = f"A map is named {wrong[0]!r}. Only letters, digits, _ and - can be kept in {path}; rename it."
+            raise TableError(message)
+        self.path, self._names = Path(path), list(units)
+        extra = {"kind": _TABLE_KIND, "maps": self._names, "units": dict(units)}
+        self._context = _open_sink(path, lambda file: TrxSink(file, grid, extra))
+        self._sink: Sink | None = None
+        self._has_weights: bool | None = None
+
+    def __enter__(self) -> StreamlineTableWriter:
+        self._sink = self._context.__enter__()
+        return self
+
+    def write(self, table: StreamlineTable) -> None:
+        """Append the rows of a table."""
+        if self._sink is None:
+            message = "A StreamlineTableWriter writes only inside its with block."
+            raise ValueError(message)
+        if not np.isfinite(table.ends_mm).all():
+            message = f"A streamline for {self.path} has an end that is not finite; it cannot be written."
+            raise TableError(message)
+        has_weights = table.weights is not None
+        if list(table.means) != self._names or self._has_weights not in (None, has_weights):
+            message = (
+                f"A table for {self.path} holds {list(table.means)} and others before it {self._names}, or only some "
+                "have weights. Join tables that were made with the same maps."
+            )
+            raise TableError(message)
+        self._has_weights = has_weights
+        columns: dict[str, NDArray[Any]] = {"length_mm": table.length_mm, "seed_index": table.seed_index}
+        columns.update({f"mean_{name}": values for name, values in table.means.items()})
+        if table.weights is not None:
+            columns["weight"] = table.weights
+        lengths = np.full(table.n_streamlines, 2, dtype=np.int64)
+        self._sink.write(table.ends_mm.reshape(-1, 3), lengths, columns)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sink = None
+        self._context.__exit__(kind, error, trace)
+
+
 def write_streamline_table(path: PathLike, table: StreamlineTable, grid: Grid) -> None:
-    """Write a table as TRX: each streamline is its two ends, its values are per-streamline data.
+    """Write one table: see `StreamlineTableWriter`.
 
     Parameters
     ----------
@@ -208,29 +275,10 @@ def write_streamline_table(path: PathLike, table: StreamlineTable, grid: Grid) -
     table : StreamlineTable
     grid : Grid
         Of the diffusion image; TRX names a space in its header.
-
-    Raises
-    ------
-    TableError
-        An end is not finite, or the name of a map cannot be part of a file name.
-    OutputError
-        The file cannot be written.
     """
-    wrong = [name for name in table.means if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]
-    if wrong:
-        message = f"A map is named {wrong[0]!r}. Only letters, digits, _ and - can be kept in {path}; rename it."
-        raise TableError(message)
-    if not np.isfinite(table.ends_mm).all():
-        message = f"A streamline for {path} has an end that is not finite; it cannot be written."
-        raise TableError(message)
-    columns: dict[str, NDArray[Any]] = {"length_mm": table.length_mm, "seed_index": table.seed_index}
-    columns.update({f"mean_{name}": values for name, values in table.means.items()})
-    if table.weights is not None:
-        columns["weight"] = table.weights
-    extra = {"kind": _TABLE_KIND, "maps": list(table.means), "units": table.units}
-    with _open_sink(path, lambda file: TrxSink(file, grid, extra)) as sink:
-        lengths = np.full(table.n_streamlines, 2, dtype=np.int64)
-        sink.write(table.ends_mm.reshape(-1, 3), lengths, columns)
+    units = {name: table.units.get(name, "not stated") for name in table.means}
+    with StreamlineTableWriter(path, grid, units) as writer:
+        writer.write(table)
 
 
 def read_streamline_table(path: PathLike) -> StreamlineTable:

@@ -43,7 +43,7 @@ class TrxSink:
         self._grid, self._extra = grid, dict(extra or {})
         self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_STORED)
         self._points: IO[bytes] | None = self._zip.open(_entry("positions.3.float32"), "w", force_zip64=True)
-        self._lengths: list[NDArray[np.int64]] = []
+        self._lengths: list[NDArray[np.uint32]] = []
         self._columns: dict[str, list[NDArray[Any]]] = {}
         self._n_points = 0
 
@@ -54,7 +54,7 @@ class TrxSink:
         assert self._points is not None
         self._points.write(np.ascontiguousarray(points, dtype="<f4").data)
         self._n_points += len(points)
-        self._lengths.append(np.array(lengths, dtype=np.int64))
+        self._lengths.append(np.array(lengths, dtype=np.uint32))
         for name, values in columns.items():
             self._columns.setdefault(name, []).append(np.array(values))
 
@@ -63,15 +63,15 @@ class TrxSink:
         assert self._points is not None
         self._points.close()
         self._points = None
-        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
-        self._add("offsets.uint64", np.cumsum(lengths).astype("<u8"))
+        self._add("offsets.uint64", self._offsets())
         for name, blocks in sorted(self._columns.items()):
-            values = np.concatenate(blocks)
-            width = "" if values.ndim == 1 else f".{values.shape[1]}"
-            self._add(f"dps/{name}{width}.{values.dtype.name}", values.astype(values.dtype.newbyteorder("<")))
+            dtype = blocks[0].dtype
+            width = "" if blocks[0].ndim == 1 else f".{blocks[0].shape[1]}"
+            stored = [values.astype(dtype.newbyteorder("<"), copy=False) for values in blocks]
+            self._add(f"dps/{name}{width}.{dtype.name}", stored)
         header: dict[str, Any] = {
             "DIMENSIONS": list(self._grid.shape),
-            "NB_STREAMLINES": len(lengths) - 1,
+            "NB_STREAMLINES": sum(len(lengths) for lengths in self._lengths),
             "NB_VERTICES": self._n_points,
             "VOXEL_TO_RASMM": self._grid.affine.tolist(),
         }
@@ -89,11 +89,22 @@ class TrxSink:
         else:
             self._zip.close()
 
-    def _add(self, name: str, values: NDArray[Any]) -> None:
+    def _offsets(self) -> list[NDArray[Any]]:
+        """Where each streamline begins, and where the last ends, in pieces."""
+        pieces, end = [np.zeros(1, "<u8")], 0
+        for lengths in self._lengths:
+            offsets = end + np.cumsum(lengths, dtype=np.int64)
+            end = int(offsets[-1]) if len(offsets) else end
+            pieces.append(offsets.astype("<u8"))
+        return pieces
+
+    def _add(self, name: str, pieces: list[NDArray[Any]]) -> None:
+        """Write the pieces of one array, one after the other: joined, they would be in memory twice."""
         entry = _entry(name)
-        entry.file_size = values.nbytes  # tells zipfile whether 64-bit sizes are needed
+        entry.file_size = sum(values.nbytes for values in pieces)  # tells zipfile whether 64-bit sizes are needed
         with self._zip.open(entry, "w") as target:
-            target.write(np.ascontiguousarray(values).data)
+            for values in pieces:
+                target.write(np.ascontiguousarray(values).data)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

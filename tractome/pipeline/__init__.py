@@ -11,6 +11,7 @@ from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summari
 from tractome.pipeline.subject import new_subject, old_subject
 from tractome.pipeline.threads import use_threads
 from tractome.pipeline.track import track_subject
+from tractome.pipeline.tracking_files import TrackingFiles
 
 __all__ = [
     "LabelSource",
@@ -21,6 +22,7 @@ __all__ = [
     "ScanFiles",
     "SubjectFiles",
     "SubjectFolder",
+    "TrackingFiles",
     "connect_subject",
     "earlier_t1",
     "export_subject",

@@ -14,6 +14,7 @@ from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject, require_sources
 from tractome.pipeline.threads import use_threads
 from tractome.pipeline.track import require_tracking_inputs, track_subject
+from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.provenance import StageRecord
 
 
@@ -26,14 +27,23 @@ class SubjectFiles:
     scan : ScanFiles
     regions_from : LabelSource
         Where its regions come from.
-    tissue, seed_mask : Path or None
-        See `track_subject`.
+    tissue, seed_mask, seed_points, include, exclude, within
+        See `TrackingFiles`.
     """
 
     scan: ScanFiles
     regions_from: LabelSource = field(default_factory=LabelSource)
     tissue: Path | None = None
     seed_mask: Path | None = None
+    seed_points: Path | None = None
+    include: tuple[Path, ...] = ()
+    exclude: tuple[Path, ...] = ()
+    within: Path | None = None
+
+    @property
+    def tracking(self) -> TrackingFiles:
+        """Those that tracking needs."""
+        return TrackingFiles(self.tissue, self.seed_mask, self.seed_points, self.include, self.exclude, self.within)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +72,7 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
         By stage, in order.
     """
     require_sources(files.regions_from, options.parcellate)
-    require_tracking_inputs(files.tissue, files.seed_mask, options.whole)
+    require_tracking_inputs(options.track, files.tracking, options.whole)
     use_threads(options.track.n_threads, ledger.listener)
     done = {"fit": fit_subject(ledger, files.scan, options.read, options.fit)}
     done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from, options.track.n_threads)
@@ -70,9 +80,7 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
         # Before parcellate in the summary, as it was in time.
         done = {"fit": done["fit"], "register": ledger.finished("register"), "parcellate": done["parcellate"]}
     atlas = str(done["parcellate"].facts["atlas"])
-    done["track"] = track_subject(
-        ledger, options.track, tissue=files.tissue, seed_mask=files.seed_mask, whole=options.whole
-    )
+    done["track"] = track_subject(ledger, options.track, files.tracking, whole=options.whole)
     done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
     done["export"] = export_subject(ledger, options.export, atlas=atlas)
     if ledger.n_done == 0:

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.fields import ScalarMap
-from tractome.datatypes.grid import require_same_grid
 from tractome.datatypes.prepared_maps import prepare_maps
 from tractome.datatypes.tissue import TissueMap
 from tractome.datatypes.tractogram import RejectReason, StopReason, StreamlineTable, Tractogram
-from tractome.errors import ImageError, OptionError, TrackingError
+from tractome.errors import OptionError, TrackingError
 from tractome.io.images import read_mask, read_orientation_field, read_scalar_map, read_tissue
 from tractome.options import TrackOptions
 from tractome.pipeline.fit import HIGH_FA
 from tractome.pipeline.layout import TENSOR_MAPS, TRACTOGRAM_FORMATS, SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
+from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.provenance import StageRecord, option_values
 
 MAP_UNITS = {"fa": "unitless", "md": "mm2/s", "ad": "mm2/s", "rd": "mm2/s"}
@@ -30,12 +29,7 @@ N_DRAWN = 1000
 
 
 def track_subject(
-    ledger: Ledger,
-    options: TrackOptions,
-    *,
-    tissue: Path | None = None,
-    seed_mask: Path | None = None,
-    whole: str | None = None,
+    ledger: Ledger, options: TrackOptions, files: TrackingFiles | None = None, *, whole: str | None = None
 ) -> StageRecord:
     """Track through the orientations that `fit_subject` wrote, and write a row per streamline, unless that is done.
 
@@ -43,21 +37,16 @@ def track_subject(
     ----------
     ledger : Ledger
     options : TrackOptions
-    tissue : Path or None
-        Five-tissue-type image, for anatomical constraints.
-    seed_mask : Path or None
-        Where streamlines may start, on the grid of the scan.
+    files : TrackingFiles, optional
     whole : str or None
         Format in which whole streamlines are kept too.
     """
-    subject = ledger.subject
-    require_tracking_inputs(tissue, seed_mask, whole)
+    subject, files = ledger.subject, files or TrackingFiles()
+    require_tracking_inputs(options, files, whole)
     model = str(ledger.finished("fit").facts["model"])
     inputs = {"orientations": subject.orientations(model), "mask": subject.mask}
     inputs |= {name: subject.tensor_map(name) for name in TENSOR_MAPS}
-    for role, path in (("tissue", tissue), ("seed_mask", seed_mask)):
-        if path is not None:
-            inputs[role] = path
+    inputs |= files.roles()
     step = Step(
         name="track",
         options=option_values(options) | {"whole": whole},
@@ -67,20 +56,17 @@ def track_subject(
             f"tractogram/{subject.name}_desc-whole_streamlines.*",
             f"figures/{subject.name}_streamlines.png",
         ),
-        work=lambda made: _track(ledger, model, options, tissue, seed_mask, whole, made),
+        work=lambda made: _track(ledger, model, options, files, whole, made),
     )
     return ledger.do(step)
 
 
-def require_tracking_inputs(tissue: Path | None, seed_mask: Path | None, whole: str | None) -> None:
-    """Raise unless the files are there and the format of whole streamlines is known."""
+def require_tracking_inputs(options: TrackOptions, files: TrackingFiles, whole: str | None) -> None:
+    """Raise unless the files are there and fit the options, and the format of whole streamlines is known."""
     if whole is not None and whole not in TRACTOGRAM_FORMATS:
         message = f"--tractogram {whole} is not known; choose one of: {', '.join(TRACTOGRAM_FORMATS)}."
         raise OptionError(message)
-    for path, flag in ((tissue, "--tissue"), (seed_mask, "--seed-mask")):
-        if path is not None and not path.is_file():
-            message = f"There is no {path}. Check the path given with {flag}."
-            raise ImageError(message)
+    files.require(options)
 
 
 def read_maps(subject: SubjectFolder) -> dict[str, ScalarMap]:
@@ -91,72 +77,73 @@ def read_maps(subject: SubjectFolder) -> dict[str, ScalarMap]:
 
 @dataclass
 class _Tally:
-    """What is counted and kept of the blocks as they go by."""
+    """What is counted of the blocks as they go by, and a few streamlines for the picture."""
 
-    tables: list[StreamlineTable] = field(default_factory=list)
     drawn: list[NDArray[np.float32]] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
     stopped: Counter[str] = field(default_factory=Counter)
     n_seeds: int = 0
     n_points: int = 0
+    n_streamlines: int = 0
+    length_mm: float = 0.0
 
     def add(self, block: Tractogram, table: StreamlineTable) -> None:
-        """Count a block, keep its table, and its first streamlines while the picture has room."""
-        self.tables.append(table)
+        """Count a block, and keep its first streamlines while the picture has room."""
         for index in range(min(block.n_streamlines, N_DRAWN - len(self.drawn))):
-            self.drawn.append(block.streamline(index))
+            self.drawn.append(block.streamline(index).copy())  # a view would keep the whole block
         for reason, number in block.rejected.items():
             self.rejected[RejectReason(reason).name.lower()] += int(number)
         for value, number in zip(*np.unique(block.stop_reasons, return_counts=True), strict=True):
             self.stopped[StopReason(int(value)).name.lower()] += int(number)
         self.n_seeds += block.n_seeds
         self.n_points += len(block.points)
+        self.n_streamlines += block.n_streamlines
+        # One after the other, so that the size of a block does not change the last digit.
+        self.length_mm = float(np.cumsum(np.concatenate([[self.length_mm], table.length_mm]))[-1])
 
 
 def _track(
-    ledger: Ledger,
-    model: str,
-    options: TrackOptions,
-    tissue_path: Path | None,
-    seed_mask_path: Path | None,
-    whole: str | None,
-    made: Made,
+    ledger: Ledger, model: str, options: TrackOptions, files: TrackingFiles, whole: str | None, made: Made
 ) -> Facts:
     from tractome.io.figures import draw_streamlines
-    from tractome.io.tractograms import TractogramWriter, write_streamline_table
-    from tractome.stages.connect import concatenate, summarise
-    from tractome.stages.track import track
+    from tractome.io.seed_points import read_seed_points
+    from tractome.io.tractograms import StreamlineTableWriter, TractogramWriter
+    from tractome.stages.connect import summarise
+    from tractome.stages.fit.fixels import segment_fixels
+    from tractome.stages.track import source_in_force, track
 
     subject, listener = ledger.subject, ledger.listener
     orientations = read_orientation_field(subject.orientations(model), subject.mask)
     maps = read_maps(subject)
     prepared = prepare_maps(list(maps.values()))
-    tissue = read_tissue(tissue_path) if tissue_path is not None else None
-    seed_mask = None
-    if seed_mask_path is not None:
-        seed_mask, seed_grid = read_mask(seed_mask_path)
-        require_same_grid(orientations.grid, seed_grid, "the scan", str(seed_mask_path))
+    tissue = read_tissue(files.tissue) if files.tissue is not None else None
+    seed_points = read_seed_points(files.seed_points) if files.seed_points is not None else None
+    source = source_in_force(options, seed_points)
     blocks = track(
         orientations,
         options,
         tissue=tissue,
         fa=maps["fa"],
-        seed_mask=seed_mask,
+        seed_mask=files.read_seed_mask(orientations.grid),
+        seed_points=seed_points,
+        fixels=segment_fixels(orientations, min_peak=max(options.fod_cutoff, 1e-3)) if source == "dynamic" else None,
+        gates=files.read_gates(),
         progress=listener.progress("streamlines", "streamlines"),
     )
     tally = _Tally()
-    sink = TractogramWriter(made(subject.tractogram(whole)), orientations.grid) if whole is not None else nullcontext()
-    with sink as writer:
+    grid = orientations.grid
+    whole_sink = TractogramWriter(made(subject.tractogram(whole)), grid) if whole is not None else nullcontext()
+    with StreamlineTableWriter(made(subject.streamline_table), grid, prepared.units) as rows, whole_sink as writer:
         for block in blocks:
-            tally.add(block, summarise(block, prepared))
+            table = summarise(block, prepared)
+            tally.add(block, table)
+            rows.write(table)
             if writer is not None:
                 writer.write(block)
-        table = concatenate(tally.tables) if tally.tables else None
-        if table is None or table.n_streamlines == 0:
+        if tally.n_streamlines == 0:
             raise _nothing_accepted(tally)
-    write_streamline_table(made(subject.streamline_table), table, orientations.grid)
-    draw_streamlines(made(subject.figure("streamlines")), tally.drawn, maps["fa"].volume(), orientations.grid)
-    return _facts(tally, table, maps["fa"], tissue)
+    draw_streamlines(made(subject.figure("streamlines")), tally.drawn, maps["fa"].volume(), grid)
+    return _facts(tally, maps["fa"], tissue) | {"seed_source": "mask" if files.seed_mask is not None else source}
 
 
 def _nothing_accepted(tally: _Tally) -> TrackingError:
@@ -169,15 +156,15 @@ def _nothing_accepted(tally: _Tally) -> TrackingError:
     return TrackingError(message)
 
 
-def _facts(tally: _Tally, table: StreamlineTable, fa: ScalarMap, tissue: TissueMap | None) -> dict[str, Any]:
+def _facts(tally: _Tally, fa: ScalarMap, tissue: TissueMap | None) -> dict[str, Any]:
     mean_fa, where = _white_matter_fa(fa, tissue)
     return {
-        "n_accepted": table.n_streamlines,
+        "n_accepted": tally.n_streamlines,
         "n_seeds": tally.n_seeds,
         "rejected": dict(sorted(tally.rejected.items())),
         "stopped": dict(sorted(tally.stopped.items())),
         "n_points": tally.n_points,
-        "mean_length_mm": float(table.length_mm.mean(dtype=np.float64)),
+        "mean_length_mm": tally.length_mm / tally.n_streamlines,
         "mean_fa_white_matter": mean_fa,
         "white_matter": where,
     }

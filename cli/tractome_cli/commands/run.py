@@ -8,17 +8,23 @@ from tractome_cli.params import (
     BvecFile,
     Chosen,
     DwiFile,
+    ExcludeMasks,
     Force,
+    IncludeMasks,
     LabelsFile,
     MaskFile,
     OutFolder,
     RegionsFile,
+    ResponseFiles,
     SeedMaskFile,
+    SeedPointsFile,
     SubjectLabel,
     T1File,
     TissueFile,
+    TrackingMaskFile,
     Whole,
     command,
+    paths,
 )
 from tractome_cli.tables import file_rows, run_rows, stage_rows
 
@@ -41,11 +47,16 @@ def run(
     bval: BvalFile = None,
     bvec: BvecFile = None,
     mask: MaskFile = None,
+    response: ResponseFiles = None,
     t1: T1File = None,
     labels: LabelsFile = None,
     regions: RegionsFile = None,
     tissue: TissueFile = None,
     seed_mask: SeedMaskFile = None,
+    seed_points: SeedPointsFile = None,
+    include: IncludeMasks = None,
+    exclude: ExcludeMasks = None,
+    tracking_mask: TrackingMaskFile = None,
     subject: SubjectLabel = None,
     tractogram: Whole = None,
     force: Force = False,
@@ -63,7 +74,17 @@ def run(
     )
 
     terminal = chosen.terminal
-    files = SubjectFiles(find_scan(dwi, bval, bvec, mask), LabelSource(t1, labels, regions), tissue, seed_mask)
+    scan = find_scan(dwi, bval, bvec, mask, paths(response))
+    files = SubjectFiles(
+        scan,
+        LabelSource(t1, labels, regions),
+        tissue,
+        seed_mask,
+        seed_points,
+        tuple(include or ()),
+        tuple(exclude or ()),
+        tracking_mask,
+    )
     options = RunOptions(
         read=chosen[ReadOptions],
         fit=chosen[FitOptions],
