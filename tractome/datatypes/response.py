@@ -69,3 +69,42 @@ class Response:
                 raise GradientError(message)
         object.__setattr__(self, "bvals", bvals)
         object.__setattr__(self, "zonal", zonal)
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseTable:
+    """The response of one tissue as a file holds it.
+
+    Parameters
+    ----------
+    zonal : (n_shells, n_orders) float64
+        As in `Response.zonal`.
+    bvals : (n_shells,) float64 or None
+        b-value of each row, s/mm2; None where the file does not say.
+    name : str
+        Of the file, for messages.
+    """
+
+    zonal: NDArray[np.float64]
+    bvals: NDArray[np.float64] | None
+    name: str
+
+    def __post_init__(self) -> None:
+        zonal = frozen(self.zonal, np.float64)
+        require_shape(zonal, (None, None), f"The response {self.name}", GradientError)
+        if not np.isfinite(zonal).all() or (zonal[:, 0] <= 0).any():
+            message = (
+                f"The response {self.name} has a shell whose first coefficient is not positive: {zonal[:, 0]}. "
+                "The first column is the mean signal of the shell; check the file."
+            )
+            raise GradientError(message)
+        object.__setattr__(self, "zonal", zonal)
+        if self.bvals is not None:
+            bvals = frozen(self.bvals, np.float64)
+            if bvals.shape != (len(zonal),):
+                message = (
+                    f"The response {self.name} has {len(zonal)} rows, but its line '# Shells:' names {len(bvals)} "
+                    "b-values. One row per shell is needed; check the file."
+                )
+                raise GradientError(message)
+            object.__setattr__(self, "bvals", bvals)

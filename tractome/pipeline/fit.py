@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tractome.datatypes.diffusion import DiffusionImage
-from tractome.datatypes.fields import OrientationField, ScalarMap, TensorField, unpack
+from tractome.datatypes.fields import ScalarMap, TensorField, unpack
 from tractome.errors import GradientError, ImageError
-from tractome.io.images import write_orientation_field, write_packed, write_scalar_map, write_volume
+from tractome.io.images import write_packed, write_scalar_map, write_volume
 from tractome.io.subjects import read_diffusion
 from tractome.options import FitOptions, ReadOptions
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
+from tractome.pipeline.orientations import make_orientations, plan_model
 from tractome.provenance import StageRecord, option_values
 
 HIGH_FA = 0.2
@@ -34,15 +34,24 @@ class ScanFiles:
         None when `bval` is an MRtrix gradient table, which holds both.
     mask : Path or None
         None to make one from the scan.
+    responses : tuple of Path
+        Response files of white matter, and of grey matter and CSF, to use in place of estimated ones.
     """
 
     dwi: Path
     bval: Path
     bvec: Path | None
     mask: Path | None = None
+    responses: tuple[Path, ...] = ()
 
 
-def find_scan(dwi: Path, bval: Path | None = None, bvec: Path | None = None, mask: Path | None = None) -> ScanFiles:
+def find_scan(
+    dwi: Path,
+    bval: Path | None = None,
+    bvec: Path | None = None,
+    mask: Path | None = None,
+    responses: tuple[Path, ...] = (),
+) -> ScanFiles:
     """Name the files of a scan: b-values and directions lie beside it unless given.
 
     They are called as the scan is (``dwi.bval``), or as the HCP does (``bvals``).
@@ -65,7 +74,11 @@ def find_scan(dwi: Path, bval: Path | None = None, bvec: Path | None = None, mas
     if mask is not None and not mask.is_file():
         message = f"There is no mask {mask}. Check the path given with --mask, or leave it out to have one made."
         raise ImageError(message)
-    return ScanFiles(dwi, bval, bvec, mask)
+    for path in responses:
+        if not path.is_file():
+            message = f"There is no response {path}. Check the paths given with --response."
+            raise GradientError(message)
+    return ScanFiles(dwi, bval, bvec, mask, responses)
 
 
 def _beside(dwi: Path, kind: str) -> Path:
@@ -86,6 +99,7 @@ def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: Fit
     """
     subject = ledger.subject
     inputs = {"dwi": scan.dwi, "bval": scan.bval, "bvec": scan.bvec, "mask": scan.mask}
+    inputs |= {f"response_{index}": path for index, path in enumerate(scan.responses)}
     step = Step(
         name="fit",
         options=option_values(read, options),
@@ -94,6 +108,7 @@ def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: Fit
             f"dwi/{subject.name}_desc-brain_mask.*",
             f"dwi/{subject.name}_desc-b0_dwiref.*",
             *(f"dwi/{subject.name}_model-{model}_param-*_dwimap.*" for model in ("tensor", "csd", "msmt")),
+            *(f"dwi/{subject.name}_model-{model}_response-*.txt" for model in ("csd", "msmt")),
             f"figures/{subject.name}_colourfa.png",
         ),
         work=lambda made: _fit(ledger, scan, read, options, made),
@@ -102,7 +117,7 @@ def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: Fit
 
 
 def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions, made: Made) -> Facts:
-    from tractome.stages.fit import choose_model, fit_tensors, tensor_maps
+    from tractome.stages.fit import fit_tensors, tensor_maps
     from tractome.stages.mask import make_brain_mask
 
     listener = ledger.listener
@@ -111,12 +126,11 @@ def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions
     for notice in found.notices:
         listener.note(notice)
     image = found.image
-    choice = choose_model(image.gradients, options)
+    plan = plan_model(image, options, scan.responses)
     tensors = fit_tensors(image, options, listener.progress("tensors", "voxels"))
     maps = tensor_maps(tensors)
     _write_maps(ledger.subject, image, tensors, maps, scan, made)
-    field, explained = _orientations(image, tensors, choice, options, ledger)
-    _write_orientations(ledger.subject, field, choice.model, explained, made)
+    field = make_orientations(image, tensors, plan, options, ledger, made)
     fa = maps["fa"].values
     return {
         "gradients": image.gradients.describe(),
@@ -124,8 +138,8 @@ def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions
         "n_voxels": image.n_voxels,
         "brain_volume_ml": image.n_voxels * image.grid.voxel_volume_mm3 / 1000,
         "mask": "given" if scan.mask is not None else "made from the mean b0",
-        "model": choice.model,
-        "model_reason": choice.reason,
+        "model": plan.choice.model,
+        "model_reason": plan.choice.reason,
         "lmax": field.lmax,
         "mean_fa_where_high": float(np.nanmean(fa[fa > HIGH_FA])) if (fa > HIGH_FA).any() else float("nan"),
         "tensor_counts": dict(tensors.counts),
@@ -162,33 +176,3 @@ def _write_maps(
     facts = {**source, "Name": "colour FA", "Units": "unitless", "Colours": "red left-right, green front-back, blue up"}
     write_packed(made(subject.tensor_map("colorfa"), sidecar=True), colour, image.mask, image.grid, facts)
     draw_colour_fa(made(subject.figure("colourfa")), unpack(colour, image.mask), image.grid)
-
-
-def _orientations(
-    image: DiffusionImage, tensors: TensorField, choice: Any, options: FitOptions, ledger: Ledger
-) -> tuple[OrientationField, dict[str, Any]]:
-    """The field that tracking follows, and what explains it."""
-    from tractome.stages.fit import bootstrap_orientations, estimate_response, fit_fods
-
-    if choice.model == "tensor":
-        field = bootstrap_orientations(image, options, ledger.listener.progress("bootstrap", "voxels"))
-        return field, {"Reason": choice.reason}
-    response = estimate_response(image, tensors, options)
-    field = fit_fods(image, response, options, ledger.listener.progress("orientations", "voxels"))
-    explained = {
-        "Reason": choice.reason,
-        "Shells": list(response.choice.shells_s_per_mm2),
-        "ResponseFunction": {name: zonal.tolist() for name, zonal in response.zonal.items()},
-        "ResponseBValues": response.bvals.tolist(),
-        "ResponseVoxels": dict(response.n_voxels),
-    }
-    return field, explained
-
-
-def _write_orientations(
-    subject: SubjectFolder, field: OrientationField, model: str, explained: Mapping[str, Any], made: Made
-) -> None:
-    write_orientation_field(made(subject.orientations(model), sidecar=True), field, explained)
-    for tissue, values in field.tissues.items():
-        path = made(subject.orientations(model, tissue), sidecar=True)
-        write_packed(path, values, field.mask, field.grid, {"Method": field.method, "Tissue": tissue})

@@ -57,9 +57,17 @@ class SubjectFolder:
         return self._file("dwi", f"model-tensor_param-{parameter}_dwimap.nii.gz")
 
     def orientations(self, model: str, tissue: str = "wmfod") -> Path:
-        """The FOD image of a model (``odf`` of a bootstrapped tensor), or an isotropic companion (``gm``, ``csf``)."""
+        """The FOD image of a model (``odf`` of a bootstrapped tensor), or a companion (``gm``, ``csf``, ``afd``)."""
         tissue = "odf" if model == "tensor" else tissue
         return self._file("dwi", f"model-{model}_param-{tissue}_dwimap.nii.gz")
+
+    def peaks(self, model: str) -> Path:
+        """The highest peaks of a model's orientations, three volumes each."""
+        return self._file("dwi", f"model-{model}_param-peaks_dwimap.nii.gz")
+
+    def response(self, model: str, tissue: str) -> Path:
+        """The response function of a model's tissue (``wm``, ``gm`` or ``csf``), as text."""
+        return self._file("dwi", f"model-{model}_response-{tissue}.txt")
 
     @property
     def streamline_table(self) -> Path:

@@ -9,9 +9,11 @@ from tractome_cli.params import (
     Force,
     MaskFile,
     OutFolder,
+    ResponseFiles,
     SubjectLabel,
     Threads,
     command,
+    paths,
 )
 
 EXAMPLE = "tractome fit --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --out results --subject 01"
@@ -25,6 +27,7 @@ def fit(
     bval: BvalFile = None,
     bvec: BvecFile = None,
     mask: MaskFile = None,
+    response: ResponseFiles = None,
     subject: SubjectLabel = None,
     threads: Threads = 0,
     force: Force = False,
@@ -35,7 +38,8 @@ def fit(
     terminal = chosen.terminal
     use_threads(threads, terminal)
     with new_subject(out, dwi, subject, terminal, force=force) as ledger:
-        record = fit_subject(ledger, find_scan(dwi, bval, bvec, mask), chosen[ReadOptions], chosen[FitOptions])
+        scan = find_scan(dwi, bval, bvec, mask, paths(response))
+        record = fit_subject(ledger, scan, chosen[ReadOptions], chosen[FitOptions])
     facts = record.facts
     terminal.summary(
         ledger.subject.root,
