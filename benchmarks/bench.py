@@ -1,202 +1,127 @@
-"""Side by side with MRtrix3: time, memory, and accuracy on known wiring.
+"""Side by side with MRtrix3 and DIPY: speed, memory, and accuracy on known wiring.
 
-    python benchmarks/bench.py [--repeats 3] [--subjects phantom_2mm,two-shells,b1000-30dir] [--only speed|accuracy]
+    python benchmarks/bench.py                       # everything
+    python benchmarks/bench.py --only tensor,csd     # of: tensor, csd, msmt, track, dipy, accuracy, curves
+    python benchmarks/bench.py --prepare             # only make the inputs and MRtrix3's cached outputs
+    python benchmarks/bench.py --quick               # tiny sizes: does it run?
 
-Speed: whole processes (start, read, compute, write) on one subject, ours and the peer's in turn, medians of the
-repeats. One run of ours that is not counted comes first, because kernels are compiled once per machine.
+Speed: whole processes (interpreter start, read, compute, write) in turns, two threads each, medians of the repeats; a
+run of each that is not counted comes first, ours with an empty kernel cache, so that compile time is known. A ratio is
+our rate divided by the peer's. Accuracy: our defaults against four variants of MRtrix3's best recipe.
 
-Accuracy: `tractome run` with default options, 20,000 accepted streamlines, the subject's labels and tissue map, against
-MRtrix3's best recipe (see peer.py; its outputs are kept by hash of inputs and commands) at the same number. For
-subjects without a shell above b = 1500 the peer runs at 22.5 and at 45 degrees, and the line with the higher AP counts.
-Results of both go to benchmarks/out/bench.json.
+Each comparison replaces its own part of benchmarks/out/bench.json; ``python benchmarks/table.py`` makes the tables of
+docs/benchmarks.md of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from statistics import median
+from typing import Any
 
+import machine
 import peer
-from measure import Measured, run_measured
-from subjects import PROGRAM, subjects
+from inputs import hcp_size, scan
+from rows_accuracy import accuracy, peer_scores
+from rows_curves import curves
+from rows_dipy import against_dipy
+from rows_fit import csd, msmt, tensor
+from rows_track import track
+from settings import HERE, YARDSTICK, Settings, quick_settings
+from subjects import subjects
+from table import render
 
-HERE = Path(__file__).parent
 OUT = HERE / "out"
-SCORES = {
-    "ap": "AP",
-    "r": "r",
-    "r_log": "r of log",
-    "u_recall": "U >= 1",
-    "u_recall_5": "U >= 5",
-    "u_recall_top_k": "U top K",
-    "n_false": "false",
+COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
+    "tensor": tensor,
+    "csd": csd,
+    "msmt": msmt,
+    "track": track,
+    "dipy": against_dipy,
+    "curves": curves,
+    "accuracy": accuracy,
 }
-"""Figures of `truth.score`, and their headings."""
+"""One for each --only; each gives the records of its tables."""
 
 
-def _alternate(name: str, ours: Callable[[], Measured], theirs: Callable[[], Measured], repeats: int) -> dict:
-    ours()
-    both = [(ours(), theirs()) for _ in range(repeats)]
-    mine, other = zip(*both, strict=True)
-    wall = [median(run.wall_s for run in runs) for runs in (mine, other)]
-    peak = [median(run.peak_mib for run in runs) for runs in (mine, other)]
-    print(
-        f"{name:<46} {wall[0]:8.2f} s {wall[1]:8.2f} s   ratio {wall[0] / wall[1]:5.2f}"
-        f"   peak {peak[0]:5.0f} / {peak[1]:5.0f} MiB",
-        flush=True,
-    )
-    return {"name": name, "wall_s": wall, "ratio": wall[0] / wall[1], "peak_mib": peak, "repeats": repeats}
+def prepare(settings: Settings) -> None:
+    """Make every input and every cached output of MRtrix3."""
+    print("the scan of the HCP's size", flush=True)
+    hcp_size(24 if settings.quick else None)
+    yardstick = subjects([YARDSTICK])[YARDSTICK]
+    scan(yardstick, settings.small_voxels)
+    print("responses of three tissues", flush=True)
+    peer.tissue_responses(yardstick)
+    for name, subject in subjects(list(settings.subjects)).items():
+        print(f"MRtrix3 on {name}", flush=True)
+        peer_scores(subject, settings)
 
 
-def _job(name: str, paths: list[Path], *more: str) -> Callable[[], Measured]:
-    command = [sys.executable, HERE / "jobs.py", name, *paths, *more]
-    return lambda: run_measured(command, OUT / f"{name}.log")
+def _keep(report_path: Path, name: str, records: list[dict[str, Any]], settings: Settings) -> None:
+    report = json.loads(report_path.read_text()) if report_path.exists() else {}
+    report[name] = {
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "machine": machine.describe(),
+        "repeats": settings.repeats,
+        "quick": settings.quick,
+        "records": records,
+    }
+    report_path.write_text(json.dumps(report, indent=1) + "\n")
 
 
-def _peer_job(name: str, commands: list[list[str]]) -> Callable[[], Measured]:
-    def run() -> Measured:
-        runs = [
-            run_measured([*command, "-force", "-nthreads", str(os.cpu_count() or 1)], OUT / f"peer-{name}.log")
-            for command in commands
-        ]
-        return Measured(
-            sum(each.wall_s for each in runs), sum(each.cpu_s for each in runs), max(each.peak_mib for each in runs)
-        )
-
-    return run
-
-
-def speed(subject: Path, repeats: int, select: int) -> list[dict]:
-    """Tensors, CSD and tracking on one subject."""
-    print(f"\nSpeed on {subject.name}, {os.cpu_count()} cores: tractome, MRtrix3, ratio below 1 is faster than MRtrix3")
-    field = peer.fod(subject)
-    dwi, bvec, bval, mask, tissue = (
-        str(subject / name) for name in ("dwi.nii.gz", "dwi.bvec", "dwi.bval", "mask.nii.gz", "5tt.nii.gz")
-    )
-    gradients = ["-fslgrad", bvec, bval, "-mask", mask]
-    room = str(OUT)
-    maps = ["tensor2metric", f"{room}/dt.nii.gz", "-fa", f"{room}/peer_fa.nii.gz", "-adc", f"{room}/peer_md.nii.gz"]
-    lines = [
-        _alternate(
-            "tensors, FA and MD",
-            _job("tensors", [subject, OUT]),
-            _peer_job("tensors", [["dwi2tensor", dwi, f"{room}/dt.nii.gz", *gradients], [*maps, "-mask", mask]]),
-            repeats,
-        ),
-        _alternate(
-            "CSD, lmax 8 (ours with tensors and response)",
-            _job("csd", [subject, OUT]),
-            _peer_job(
-                "csd",
-                [["dwi2fod", "csd", dwi, f"{field}/response.txt", f"{room}/fod.nii.gz", "-lmax", "8", *gradients]],
-            ),
-            repeats,
-        ),
-    ]
-    fod = str(field / "wmfod.nii.gz")
-    for algorithm, angle in (("iFOD2", "22.5"), ("iFOD1", "22.5")):
-        track = ["tckgen", fod, f"{room}/peer.tck", "-algorithm", algorithm, "-angle", angle, "-act", tissue]
-        track += ["-cutoff", "0.06", "-maxlength", "250", "-seed_image", f"{field}/white.nii.gz"]
-        lines.append(
-            _alternate(
-                f"tracking, {select:,} accepted (MRtrix3 {algorithm} {angle})",
-                _job("track", [Path(fod), subject, OUT], "--select", str(select)),
-                _peer_job("track", [[*track, "-select", str(select)]]),
-                repeats,
-            )
-        )
-    return lines
-
-
-def run_ours(name: str, subject: Path, select: int) -> tuple[Path, Measured]:
-    """`tractome run` with default options; the count matrix and what it cost."""
-    place = OUT / f"run-{name}"
-    shutil.rmtree(place, ignore_errors=True)
-    command = [PROGRAM, "run", "--dwi", subject / "dwi.nii.gz", "--bval", subject / "dwi.bval"]
-    command += [
-        "--bvec",
-        subject / "dwi.bvec",
-        "--mask",
-        subject / "mask.nii.gz",
-        "--labels",
-        subject / "labels.nii.gz",
-    ]
-    command += [
-        "--tissue",
-        subject / "5tt.nii.gz",
-        "--streamlines",
-        str(select),
-        "--out",
-        place,
-        "--formats",
-        "npz,tsv",
-    ]
-    if (subject / "regions.tsv").exists():
-        command += ["--regions", subject / "regions.tsv"]
-    measured = run_measured(command, OUT / f"run-{name}.log")
-    return next(place.glob("sub-*/connectivity/*_stat-count_relmat.tsv")), measured
-
-
-def _print_score(program: str, scores: dict[str, float]) -> None:
-    print(f"  {program:<34}" + "".join(f" {scores.get(name, float('nan')):>9.3f}" for name in SCORES), flush=True)
-
-
-def _peer_scores(subject: Path, select: int) -> dict[str, dict[str, float]]:
-    """Scores of the peer's recipes for this kind of scan, by name."""
-    bvals = [float(word) for word in (subject / "dwi.bval").read_text().split()]
-    is_clinical = max(bvals) < 1500
-    found = {}
-    for variant in ("ifod2-22.5", "ifod2-45") if is_clinical else ("ifod2-22.5",):
-        folder = peer.connectome(subject, variant, select=select)
-        found[f"MRtrix3 {variant} lmax 8"] = peer.score_folder(folder / "count.csv", subject)
-    return found
-
-
-def accuracy(name: str, subject: Path, select: int) -> dict:
-    """Both programs on one subject, scored with its truth."""
-    print(f"\nAccuracy on {name}, {select:,} accepted streamlines, default options")
-    print(f"  {'':<34}" + "".join(f" {heading:>9}" for heading in SCORES.values()))
-    theirs = _peer_scores(subject, select)
-    for program, scores in theirs.items():
-        _print_score(program, scores)
-    matrix, measured = run_ours(name, subject, select)
-    ours = peer.score_folder(matrix, subject)
-    _print_score("tractome", ours)
-    best = max(theirs.values(), key=lambda scores: scores["ap"])
-    below = [heading for key, heading in SCORES.items() if key != "n_false" and ours[key] < best[key]]
-    print(f"  tractome below the best line of MRtrix3 in: {', '.join(below) or 'nothing'}", end="")
-    print(f"; the whole run took {measured.wall_s:.0f} s, peak {measured.peak_mib:.0f} MiB")
-    return {"subject": name, "tractome": ours, "peer": theirs, "run_wall_s": measured.wall_s}
-
-
-def main() -> None:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--subjects", default="phantom_2mm,two-shells,b1000-30dir")
-    parser.add_argument("--only", choices=("speed", "accuracy"))
-    parser.add_argument("--select", type=int, default=20_000, help="accepted streamlines for accuracy")
+    parser.add_argument("--only", default=",".join(COMPARISONS), help=f"comma between, of: {', '.join(COMPARISONS)}")
+    parser.add_argument("--repeats", type=int, help="counted runs of each side; 3 by default")
+    parser.add_argument("--largest-curve", type=int, default=1_000_000, help="streamlines at the end of the curve")
+    parser.add_argument("--subjects", default=",".join(Settings.subjects), help="whose accuracy is compared")
+    parser.add_argument("--prepare", action="store_true")
+    parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
+    given.names = given.only.split(",")
+    unknown = [name for name in given.names if name not in COMPARISONS]
+    if unknown:
+        parser.error(f"--only {unknown[0]} is not known; of: {', '.join(COMPARISONS)}")
+    return given
+
+
+def main() -> int:
+    given = _arguments()
     if shutil.which("tckgen") is None:
         sys.exit("MRtrix3 is not on the PATH; it is the Debian package mrtrix3: apt-get install mrtrix3")
-    OUT.mkdir(parents=True, exist_ok=True)
-    found = subjects(given.subjects.split(","))
-    report: dict[str, list[dict]] = {"speed": [], "accuracy": []}
-    if given.only != "accuracy":
-        report["speed"] = speed(next(iter(found.values())), given.repeats, 2000)
-    if given.only != "speed":
-        report["accuracy"] = [accuracy(name, subject, given.select) for name, subject in found.items()]
-    kept = OUT / "bench.json"
-    if given.only and kept.exists():
-        # Half a bench replaces half of the report.
-        report = {**json.loads(kept.read_text()), **{name: lines for name, lines in report.items() if lines}}
-    kept.write_text(json.dumps(report, indent=1) + "\n")
+    if YARDSTICK not in subjects([YARDSTICK]):
+        sys.exit(f"The shared data are not here ({YARDSTICK}). Say where with TRACTOME_SHARED_DATA.")
+    room = OUT / "room"
+    room.mkdir(parents=True, exist_ok=True)
+    settings, report_path = Settings(room), OUT / "bench.json"
+    if given.quick:
+        settings, report_path = quick_settings(room), OUT / "quick.json"
+    else:
+        settings = replace(settings, largest_curve=given.largest_curve)
+    settings = replace(settings, subjects=tuple(given.subjects.split(",")), repeats=given.repeats or settings.repeats)
+    if given.prepare:
+        prepare(settings)
+        return 0
+    failed = []
+    for name in given.names:
+        started = time.perf_counter()
+        try:
+            records = COMPARISONS[name](settings)
+        except SystemExit as error:
+            # A program that failed takes its own comparison with it, not the others'.
+            print(f"\n{name} failed: {error}", file=sys.stderr, flush=True)
+            failed.append(name)
+            continue
+        _keep(report_path, name, records, settings)
+        print(f"\n# {name}, {time.perf_counter() - started:.0f} s\n\n{render(name, records)}", flush=True)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""MRtrix3 on a subject folder, its best recipe and its usual ones, kept by hash so that each runs once.
+"""MRtrix3's recipes on a subject folder, its best one and its usual ones, kept by hash so that each runs once.
 
     python benchmarks/peer.py DIR [--variants ifod2-22.5,...|all] [--select 20000] [--lmax 8] [--threads 2]
 
@@ -14,6 +14,7 @@ What is made lies in benchmarks/.cache (git-ignored):
 
 - ``fod-HASH/wmfod.nii.gz, response.txt, white.nii.gz``: HASH is of the inputs and of the commands;
 - ``tracks-HASH/count.csv``: one matrix per variant, HASH of the FOD's hash, labels, tissue map and commands;
+- ``tissues-HASH/wm.txt, gm.txt, csf.txt``: the responses of ``dwi2response dhollander``;
 - ``steps.json`` in each: wall and processor seconds and peak MiB of every command.
 
 The last lines printed are one JSON object per variant, with its scores and the paths of its FOD and matrix.
@@ -46,6 +47,7 @@ BEST = "ifod2-22.5"
 
 
 def _hash(files: Sequence[Path], commands: Sequence[Sequence[str]]) -> str:
+    """Of the content of all input files and of the commands, before paths are put in."""
     digest = hashlib.sha256(json.dumps(commands).encode())
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -103,6 +105,17 @@ def fod(subject: Path, *, lmax: int = 8, threads: int = 2) -> Path:
     deconvolve[3] = "{out}/response.txt" if lmax == 8 else "{base}/response.txt"
     inputs = [places[key] for key in ("dwi", "bval", "bvec", "mask", "tissue")]
     return _cached(f"fod-{_hash(inputs, commands)}", commands, places, threads)
+
+
+def tissue_responses(subject: Path, *, threads: int = 2) -> dict[str, Path]:
+    """Response texts of white matter, grey matter and CSF, by tissue."""
+    places = _places(subject)
+    texts = {name: "{out}/" + f"{name}.txt" for name in ("wm", "gm", "csf")}
+    command = ["dwi2response", "dhollander", "{dwi}", *texts.values(), "-fslgrad", "{bvec}", "{bval}"]
+    command += ["-mask", "{mask}", "-scratch", "{out}"]
+    key = _hash([places[name] for name in ("dwi", "bval", "bvec", "mask")], [command])
+    folder = _cached(f"tissues-{key}", [command], places, threads)
+    return {name: folder / f"{name}.txt" for name in texts}
 
 
 def connectome(subject: Path, variant: str = BEST, *, select: int = 20_000, lmax: int = 8, threads: int = 2) -> Path:

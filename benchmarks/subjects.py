@@ -16,7 +16,13 @@ PROGRAM = Path(sys.executable).parent / "tractome"
 
 PHANTOMS = {
     "two-shells": PhantomOptions(random_seed=11),
+    "hcp-like": PhantomOptions(
+        random_seed=37, voxel_size_mm=2.5, shells=(1000.0, 2000.0, 3000.0), directions=(90, 90, 90), n_b0=18
+    ),
     "b1000-30dir": PhantomOptions(random_seed=23, shells=(1000.0,), directions=(30,), n_b0=4),
+    "oblique-2x2x3": PhantomOptions(
+        random_seed=53, storage="oblique", slice_thickness_mm=3.0, shells=(1000.0, 2500.0), directions=(30, 45)
+    ),
 }
 """The wiring follows from the random seed."""
 

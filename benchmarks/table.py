@@ -1,31 +1,199 @@
-"""Print the last result of `make bench` as the Markdown tables of docs/benchmarks.md.
+"""The results of bench.py as the Markdown tables of docs/benchmarks.md.
 
-python benchmarks/table.py
+    python benchmarks/table.py              # print every table that there is a result for
+    python benchmarks/table.py --write      # put them between the marks of docs/benchmarks.md, and draw the curves
+
+In docs/benchmarks.md each table lies between ``<!-- table NAME -->`` and ``<!-- end NAME -->``; the text around them
+stays as it is.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+import sys
 from pathlib import Path
+from typing import Any
 
-from bench import SCORES
+import machine
+from rows_accuracy import SCORES
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
+PICTURE = HERE.parent / "docs" / "img" / "cost.png"
+
+Record = dict[str, Any]
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
+
+
+def _speed(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        for index, line in enumerate(record["lines"]):
+            is_last = index == len(record["lines"]) - 1
+            compiled = f"{line['compile_s']:.1f} s" if "compile_s" in line else "-"
+            rows.append(
+                [
+                    record["title"] if index == 0 else "",
+                    f"{line['program']}: {line['what']}",
+                    f"{_rate(line['rate'])} {record['unit']}/s",
+                    f"{line['wall_s']:.2f} s",
+                    "1" if is_last else f"**{line['ratio']:.1f}**",
+                    f"{line['peak_mib']:,.0f}",
+                    compiled,
+                ]
+            )
+    heads = ["job", "program", "rate", "whole process", "ratio of rates", "peak memory, MiB", "first run adds"]
+    return _table(heads, rows)
+
+
+def _quality(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        for index, line in enumerate(record["lines"]):
+            if "acceptance" not in line:
+                continue
+            equal = f"{_number(line['ap_equal'])} / {_number(line['r_equal'])}" if "ap_equal" in line else "-"
+            rows.append(
+                [
+                    record["title"] if index == 0 else "",
+                    f"{line['program']}: {line['what']}",
+                    f"{line['n_streamlines']:,}",
+                    _number(line["acceptance"]),
+                    f"{line['mean_length_mm']:.1f}",
+                    f"{line['points_per_s']:,.0f}",
+                    f"{_number(line['ap'])} / {_number(line['r'])}",
+                    equal,
+                ]
+            )
+    if not rows:
+        return ""
+    heads = ["the timed run", "program", "streamlines", "accepted of tried", "mean length, mm", "points/s", "AP / r"]
+    return _table([*heads, "AP / r at the peer's number"], rows)
+
+
+def _notes(records: list[Record]) -> str:
+    notes = dict.fromkeys(record["note"] for record in records if record.get("note"))
+    return "\n".join(f"- {note}." for note in notes)
+
+
+def _accuracy(records: list[Record]) -> str:
+    rows, verdicts = [], []
+    for record in records:
+        lines = {f"MRtrix3 {name}": scores for name, scores in record["peer"].items()}
+        best = max(lines, key=lambda name: lines[name]["ap"])
+        for program, scores in {**lines, "**tractome**": record["tractome"]}.items():
+            cells = [f"{scores[key]:.0f}" if key == "n_false" else _number(scores.get(key)) for key in SCORES]
+            rows.append([record["subject"], f"{program} (best)" if program == best else program, *cells])
+        verdicts.append(
+            f"- {record['subject']}: below MRtrix3's best in {record['below']['best']}; in AP, r, U >= 1 below any of "
+            f"the four in {record['below']['any']}. Our whole run: {record['run_wall_s']:.0f} s, "
+            f"{record['run_peak_mib']:,.0f} MiB."
+        )
+    table = _table(["subject", "program", *SCORES.values()], rows)
+    return f"{table}\n\n{chr(10).join(verdicts)}"
+
+
+def _curves(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        for point in record["points"]:
+            per = 1e6 * point["wall_s"] / point["size"]
+            rows.append(
+                [
+                    record["unit"],
+                    f"{point['size']:,.0f}",
+                    f"{point['wall_s']:.2f} s",
+                    f"{point['cpu_s']:.2f} s",
+                    f"{per:,.0f}" if record["curve"] in ("voxels", "streamlines") else "-",
+                    f"{point['peak_mib']:,.0f}",
+                ]
+            )
+    heads = ["what grows", "size", "whole process", "processor", "microseconds per piece", "peak memory, MiB"]
+    said = [_table(heads, rows), ""]
+    for record in records:
+        if record["curve"] == "threads":
+            said.append(
+                f"Two threads against one, {record['n_streamlines']:,} streamlines: **{record['speed_up']:.2f}** times "
+                f"as fast in tracking, {record['speed_up_whole_process']:.2f} times in the whole process."
+            )
+        if record["curve"] == "streamlines" and len(record["points"]) > 1:
+            said.append(f"{_growth(record)}")
+    return "\n".join(said)
+
+
+def _growth(record: Record) -> str:
+    """How cost grows from the last size but one to the last: 10 for ten times as many is linear."""
+    before, last = record["points"][-2:]
+    times, cost = last["size"] / before["size"], last["wall_s"] / before["wall_s"]
+    return (
+        f"From {before['size']:,} to {last['size']:,} streamlines, {times:g} times as many: {cost:.1f} times the time."
+    )
+
+
+def render(name: str, records: list[Record]) -> str:
+    """The Markdown of one comparison's records."""
+    if name == "accuracy":
+        return _accuracy(records)
+    if name == "curves":
+        return _curves(records)
+    parts = [_speed(records), _quality(records), _notes(records)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def section(name: str, result: Record) -> str:
+    """A table with the machine, the versions and the date it belongs to."""
+    quick = " **Tiny sizes: these figures mean nothing.**" if result["quick"] else ""
+    repeats = f"Median of {result['repeats']}. " if name not in ("accuracy", "curves") else ""
+    head = f"{repeats}{result['when']}, {machine.sentence(result['machine'])}.{quick}"
+    return f"{render(name, result['records'])}\n\n{head}"
+
+
+def write_document(report: dict[str, Record]) -> list[str]:
+    """Put every table into its place in the document; the names of those that have one."""
+    text, placed = DOCUMENT.read_text(), []
+    for name, result in report.items():
+        marks = re.compile(rf"(<!-- table {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
+        body = section(name, result)
+        text, n_places = marks.subn(lambda found, body=body: f"{found[1]}{body}{found[2]}", text)
+        if n_places:
+            placed.append(name)
+    DOCUMENT.write_text(text)
+    return placed
 
 
 def main() -> None:
-    report = json.loads((Path(__file__).parent / "out" / "bench.json").read_text())
-    if report["speed"]:
-        print("| job | tractome | MRtrix3 | ratio | peak memory, MiB |\n| --- | --- | --- | --- | --- |")
-    for line in report["speed"]:
-        (ours, theirs), (peak, peer_peak) = line["wall_s"], line["peak_mib"]
-        print(
-            f"| {line['name']} | {ours:.2f} s | {theirs:.2f} s | {line['ratio']:.2f} | {peak:.0f} / {peer_peak:.0f} |"
-        )
-    if report["accuracy"]:
-        print(f"\n| subject | program | {' | '.join(SCORES.values())} |\n| --- | ---{' | ---' * len(SCORES)} |")
-    for subject in report["accuracy"]:
-        for program, scores in {**subject["peer"], "tractome": subject["tractome"]}.items():
-            cells = [f"{scores[key]:.0f}" if key == "n_false" else f"{scores[key]:.3f}" for key in SCORES]
-            print(f"| {subject['subject']} | {program} | {' | '.join(cells)} |")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument("--report", type=Path, default=HERE / "out" / "bench.json")
+    given = parser.parse_args()
+    if not given.report.exists():
+        sys.exit(f"There is no {given.report}. Run benchmarks/bench.py first.")
+    report = json.loads(given.report.read_text())
+    if not given.write:
+        for name, result in report.items():
+            print(f"## {name}\n\n{section(name, result)}\n")
+        return
+    if any(result["quick"] for result in report.values()):
+        sys.exit("A quick report is not for the document. Run benchmarks/bench.py without --quick.")
+    if "curves" in report:
+        from plots import draw_curves
+
+        draw_curves(report["curves"]["records"], PICTURE)
+    print(f"written: {', '.join(write_document(report))}")
 
 
 if __name__ == "__main__":
