@@ -17,6 +17,7 @@ from tractome.datatypes.grid import Grid, require_same_grid
 from tractome.datatypes.tissue import TissueMap
 from tractome.errors import ImageError
 from tractome.io.atomic import write_json
+from tractome.io.mif import MifFile, is_mif, open_mif
 from tractome.io.nifti import NiftiFile, open_nifti, write_nifti
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ def sidecar_path(path: PathLike) -> Path:
     return stem.with_name(stem.name + ".json")
 
 
-def _open(path: PathLike, n_dimensions: int, what: str) -> NiftiFile:
-    file = open_nifti(path)
+def _open(path: PathLike, n_dimensions: int, what: str) -> NiftiFile | MifFile:
+    file = open_mif(path) if is_mif(path) else open_nifti(path)
     for notice in file.notices:
         logger.warning(notice)
     if file.n_dimensions != n_dimensions:
