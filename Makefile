@@ -3,7 +3,7 @@
 #   make demo        run tractome on the synthetic subject in sample_data and compare with its truth
 #   make test        the tests, in the checkout and once more against the built wheel outside it
 #   make lint        ruff, mypy, import-linter
-#   make bench       side by side with MRtrix3 (Debian package: mrtrix3)
+#   make bench       side by side with MRtrix3 (Debian package: mrtrix3) and DIPY: speed, memory, accuracy
 #   make check-real  tests on the shared real scans, where they are present
 #   make check-gnn   tests with real torch; TORCH='torch==X' chooses which build is installed
 #

@@ -56,13 +56,16 @@ def csd(given: argparse.Namespace) -> dict[str, Any]:
     """Constrained spherical deconvolution of the highest shell, MRtrix3's response."""
     from dipy.core.gradients import gradient_table
     from dipy.reconst.csdeconv import AxSymShResponse, ConstrainedSphericalDeconvModel
-    from jobs import read_response
+
+    from tractome.io.responses import read_response
 
     image, mask, signal, gradients = _scan(given)
     highest = gradients.bvals > gradients.bvals.max() - 100
     kept = highest | gradients.b0s_mask
     single = gradient_table(gradients.bvals[kept], bvecs=gradients.bvecs[kept])
-    response = AxSymShResponse(float(signal[mask][:, gradients.b0s_mask].mean()), read_response(given.response)[0])
+    response = AxSymShResponse(
+        float(signal[mask][:, gradients.b0s_mask].mean()), read_response(given.response).zonal[0]
+    )
     model = ConstrainedSphericalDeconvModel(single, response, sh_order_max=8)
     found = model.fit(np.ascontiguousarray(signal[..., kept]), mask=mask, engine="joblib", n_jobs=N_THREADS)
     coefficients = np.zeros((*mask.shape, 45), np.float32)

@@ -1,7 +1,7 @@
 """One job of tractome as a process of its own, so that time and memory are measured as for any other program.
 
     python benchmarks/jobs.py tensors --dwi DWI --bval BVAL --bvec BVEC --mask MASK --out DIR
-    python benchmarks/jobs.py fods ... --model csd --lmax 8 --response wm=wm.txt [--response csf=csf.txt]
+    python benchmarks/jobs.py fods ... --model csd --lmax 8 --response wm.txt [--response csf.txt]
     python benchmarks/jobs.py track --fod FOD --mask MASK --out DIR [--tissue 5TT | --fa FA]
         [--seeds MASK | --points SEEDS.npy] [--ends]
 
@@ -59,44 +59,18 @@ def tensors(given: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     return {"n_voxels": image.n_voxels}
 
 
-def read_response(path: Path) -> Any:
-    """Rows of an MRtrix3 response text: one per shell, zonal SH coefficients."""
-    import numpy as np
-
-    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    rows = [[float(word) for word in line.replace(",", " ").split()] for line in lines]
-    width = max(len(row) for row in rows)
-    return np.array([row + [0.0] * (width - len(row)) for row in rows])
-
-
-def _response(image: Any, given: argparse.Namespace) -> Any:
-    """The responses given, in our terms; single-shell CSD takes the highest shell, as MRtrix3 does."""
-    import numpy as np
-
-    from tractome.datatypes.response import ModelChoice, Response
-
-    zonal = {name: read_response(Path(path)) for name, path in (words.split("=", 1) for words in given.response)}
-    shells = tuple(shell.b_s_per_mm2 for shell in image.gradients.shells)
-    if given.model == "csd":
-        shells, bvals = shells[-1:], np.array(shells[-1:])
-    else:
-        bvals = np.array([0.0, *shells])
-    choice = ModelChoice(given.model, shells, given.lmax, "given")
-    order = [name for name in ("wm", "gm", "csf") if name in zonal]
-    return Response(choice, bvals, {name: zonal[name] for name in order})
-
-
 def fods(given: argparse.Namespace, clock: Clock) -> dict[str, Any]:
     """FODs of one or several tissues, the responses given as MRtrix3's text."""
     from tractome.io.images import write_orientation_field, write_packed
+    from tractome.io.responses import read_response
     from tractome.options import FitOptions
-    from tractome.stages.fit import fit_fods
+    from tractome.stages.fit import fit_fods, given_response
 
+    options = FitOptions(model=given.model, lmax=given.lmax, **given.options)
     with clock.part("read"):
         image = _read(given)
-        response = _response(image, given)
+        response = given_response([read_response(path) for path in given.response], image.gradients, options)
     with clock.part("fit"):
-        options = FitOptions(model=given.model, lmax=given.lmax, **given.options)
         field = fit_fods(image, response, options, None)
     with clock.part("write"):
         write_orientation_field(given.out / "wmfod.nii", field, {})
@@ -186,7 +160,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--model", default="csd")
     parser.add_argument("--lmax", type=int, default=8)
-    parser.add_argument("--response", action="append", default=[], help="TISSUE=FILE")
+    parser.add_argument("--response", type=Path, action="append", default=[], help="white, (grey,) CSF")
     parser.add_argument("--ends", action="store_true", help="keep ends only")
     parser.add_argument("--set", dest="options", action="append", default=[], type=_option, help="NAME=VALUE")
     given = parser.parse_args()

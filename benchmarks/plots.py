@@ -5,32 +5,45 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+ORDER = ("streamlines", "threads", "voxels", "volumes")
+
+
+def _short(size: float) -> str:
+    """1234567 as 1.2M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if size >= unit:
+            return f"{size / unit:.2g}{name}"
+    return f"{size:g}"
+
 
 def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
-    """Wall seconds by streamlines, threads, voxels and volumes, each beside the line of exact proportion."""
+    """Seconds by streamlines, threads, voxels and volumes, beside the line of exact proportion.
+
+    Exact proportion goes through the largest size; for threads through one thread. The work alone is the tracking or
+    the fit, without start, reading and writing.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    order = ["streamlines", "threads", "voxels", "volumes"]
-    found = sorted(records, key=lambda record: order.index(record["curve"]))
-    figure, axes = plt.subplots(1, len(found), figsize=(3.4 * len(found), 3.0), constrained_layout=True, squeeze=False)
+    found = sorted(records, key=lambda record: ORDER.index(record["curve"]))
+    figure, axes = plt.subplots(1, len(found), figsize=(3.2 * len(found), 3.0), constrained_layout=True, squeeze=False)
     for axis, record in zip(axes[0], found, strict=True):
-        sizes = [point["size"] for point in record["points"]]
-        walls = [point["wall_s"] for point in record["points"]]
-        power = -1 if record["curve"] == "threads" else 1
-        anchor = 0 if power < 0 else -1
-        ideal = [walls[anchor] * (size / sizes[anchor]) ** power for size in sizes]
+        points = record["points"]
+        sizes = [point["size"] for point in points]
+        part = "track" if "track" in points[0]["seconds"] else "fit"
+        work = [point["seconds"][part] for point in points]
+        power, anchor = (-1, 0) if record["curve"] == "threads" else (1, -1)
+        ideal = [work[anchor] * (size / sizes[anchor]) ** power for size in sizes]
         axis.plot(sizes, ideal, color="0.7", linestyle="--", label="in proportion")
-        axis.plot(sizes, walls, color="C0", marker="o", label="whole process")
+        axis.plot(sizes, work, color="C1", marker="s", markersize=4, label="work alone")
+        axis.plot(sizes, [point["wall_s"] for point in points], color="C0", marker="o", label="whole process")
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.set_xticks(sizes, [_short(size) for size in sizes])
+        axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axis.set_xlabel(record["unit"])
-        axis.set_title(record["title"].removeprefix("cost "), fontsize=9)
-        if power < 0:
-            axis.set_xticks(sizes, [str(size) for size in sizes])
-            axis.minorticks_off()
     axes[0][0].set_ylabel("seconds")
     axes[0][0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def fits(settings: Settings) -> list[dict[str, Any]]:
     )
     records = [{"title": "tensors + FA + MD, against DIPY", "unit": "voxels", "lines": lines, "note": note}]
     response = peer.fod(subject) / "response.txt"
-    csd_words = ["fods", *scan_words(whole, room / "dipy-csd-ours"), "--model", "csd", "--response", f"wm={response}"]
+    csd_words = ["fods", *scan_words(whole, room / "dipy-csd-ours"), "--model", "csd", "--response", response]
     words = ["csd", *scan_words(small, room / "dipy-csd"), "--response", response]
     lines = contest(
         "dipy-csd",

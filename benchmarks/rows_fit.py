@@ -63,7 +63,7 @@ def _fod_contest(name: str, title: str, model: str, responses: dict[str, Path], 
     orders = ",".join("8" if tissue == "wm" else "0" for tissue in responses)
     algorithm = "csd" if model == "csd" else "msmt_csd"
     command = ["dwi2fod", algorithm, theirs.dwi, *outputs, "-lmax", orders, *theirs.gradients(), "-mask", theirs.mask]
-    given = [word for tissue, path in responses.items() for word in ("--response", f"{tissue}={path}")]
+    given = [word for path in responses.values() for word in ("--response", path)]
     words = ["fods", *scan_words(whole, settings.room / name), "--model", model, "--lmax", "8", *given]
     lines = contest(
         name,

@@ -1,10 +1,10 @@
 """The results of bench.py as the Markdown tables of docs/benchmarks.md.
 
     python benchmarks/table.py              # print every table that there is a result for
-    python benchmarks/table.py --write      # put them between the marks of docs/benchmarks.md, and draw the curves
+    python benchmarks/table.py --write      # put them into docs/benchmarks.md and README.md, and draw the curves
 
-In docs/benchmarks.md each table lies between ``<!-- table NAME -->`` and ``<!-- end NAME -->``; the text around them
-stays as it is.
+In a document each table lies between ``<!-- table NAME -->`` and ``<!-- end NAME -->``; the text around them stays as
+it is.
 """
 
 from __future__ import annotations
@@ -17,26 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import machine
+import summary
+from cells import number, rate, table
 from rows_accuracy import SCORES
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
+README = HERE.parent / "README.md"
 PICTURE = HERE.parent / "docs" / "img" / "cost.png"
 
 Record = dict[str, Any]
-
-
-def _table(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
 
 
 def _speed(records: list[Record]) -> str:
@@ -49,7 +39,7 @@ def _speed(records: list[Record]) -> str:
                 [
                     record["title"] if index == 0 else "",
                     f"{line['program']}: {line['what']}",
-                    f"{_rate(line['rate'])} {record['unit']}/s",
+                    f"{rate(line['rate'])} {record['unit']}/s",
                     f"{line['wall_s']:.2f} s",
                     "1" if is_last else f"**{line['ratio']:.1f}**",
                     f"{line['peak_mib']:,.0f}",
@@ -57,7 +47,7 @@ def _speed(records: list[Record]) -> str:
                 ]
             )
     heads = ["job", "program", "rate", "whole process", "ratio of rates", "peak memory, MiB", "first run adds"]
-    return _table(heads, rows)
+    return table(heads, rows)
 
 
 def _quality(records: list[Record]) -> str:
@@ -66,23 +56,23 @@ def _quality(records: list[Record]) -> str:
         for index, line in enumerate(record["lines"]):
             if "acceptance" not in line:
                 continue
-            equal = f"{_number(line['ap_equal'])} / {_number(line['r_equal'])}" if "ap_equal" in line else "-"
+            equal = f"{number(line['ap_equal'])} / {number(line['r_equal'])}" if "ap_equal" in line else "-"
             rows.append(
                 [
                     record["title"] if index == 0 else "",
                     f"{line['program']}: {line['what']}",
                     f"{line['n_streamlines']:,}",
-                    _number(line["acceptance"]),
+                    number(line["acceptance"]),
                     f"{line['mean_length_mm']:.1f}",
                     f"{line['points_per_s']:,.0f}",
-                    f"{_number(line['ap'])} / {_number(line['r'])}",
+                    f"{number(line['ap'])} / {number(line['r'])}",
                     equal,
                 ]
             )
     if not rows:
         return ""
     heads = ["the timed run", "program", "streamlines", "accepted of tried", "mean length, mm", "points/s", "AP / r"]
-    return _table([*heads, "AP / r at the peer's number"], rows)
+    return table([*heads, "AP / r at the peer's number"], rows)
 
 
 def _notes(records: list[Record]) -> str:
@@ -96,15 +86,15 @@ def _accuracy(records: list[Record]) -> str:
         lines = {f"MRtrix3 {name}": scores for name, scores in record["peer"].items()}
         best = max(lines, key=lambda name: lines[name]["ap"])
         for program, scores in {**lines, "**tractome**": record["tractome"]}.items():
-            cells = [f"{scores[key]:.0f}" if key == "n_false" else _number(scores.get(key)) for key in SCORES]
+            cells = [f"{scores[key]:.0f}" if key == "n_false" else number(scores.get(key)) for key in SCORES]
             rows.append([record["subject"], f"{program} (best)" if program == best else program, *cells])
         verdicts.append(
             f"- {record['subject']}: below MRtrix3's best in {record['below']['best']}; in AP, r, U >= 1 below any of "
             f"the four in {record['below']['any']}. Our whole run: {record['run_wall_s']:.0f} s, "
             f"{record['run_peak_mib']:,.0f} MiB."
         )
-    table = _table(["subject", "program", *SCORES.values()], rows)
-    return f"{table}\n\n{chr(10).join(verdicts)}"
+    scored = table(["subject", "program", *SCORES.values()], rows)
+    return f"{scored}\n\n{chr(10).join(verdicts)}"
 
 
 def _curves(records: list[Record]) -> str:
@@ -123,7 +113,7 @@ def _curves(records: list[Record]) -> str:
                 ]
             )
     heads = ["what grows", "size", "whole process", "processor", "microseconds per piece", "peak memory, MiB"]
-    said = [_table(heads, rows), ""]
+    said = [table(heads, rows), ""]
     for record in records:
         if record["curve"] == "threads":
             said.append(
@@ -162,22 +152,21 @@ def section(name: str, result: Record) -> str:
     return f"{render(name, result['records'])}\n\n{head}"
 
 
-def write_document(report: dict[str, Record]) -> list[str]:
-    """Put every table into its place in the document; the names of those that have one."""
-    text, placed = DOCUMENT.read_text(), []
-    for name, result in report.items():
+def put(path: Path, tables: dict[str, str]) -> list[str]:
+    """Put tables between their marks in a document; the names of those that have a place there."""
+    text, placed = path.read_text(), []
+    for name, body in tables.items():
         marks = re.compile(rf"(<!-- table {name} -->\n).*?(\n<!-- end {name} -->)", re.DOTALL)
-        body = section(name, result)
         text, n_places = marks.subn(lambda found, body=body: f"{found[1]}{body}{found[2]}", text)
         if n_places:
             placed.append(name)
-    DOCUMENT.write_text(text)
+    path.write_text(text)
     return placed
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md and README.md")
     parser.add_argument("--report", type=Path, default=HERE / "out" / "bench.json")
     given = parser.parse_args()
     if not given.report.exists():
@@ -193,7 +182,9 @@ def main() -> None:
         from plots import draw_curves
 
         draw_curves(report["curves"]["records"], PICTURE)
-    print(f"written: {', '.join(write_document(report))}")
+    written = put(DOCUMENT, {name: section(name, result) for name, result in report.items()})
+    written += put(README, summary.tables(report))
+    print(f"written: {', '.join(written)}")
 
 
 if __name__ == "__main__":
