@@ -1,13 +1,13 @@
 """Side by side with MRtrix3 and DIPY: speed, memory, and accuracy on known wiring.
 
     python benchmarks/bench.py                       # everything
-    python benchmarks/bench.py --only tensor,csd     # of: tensor, csd, msmt, track, dipy, accuracy, curves
+    python benchmarks/bench.py --only tensor,csd     # see --help for the names
     python benchmarks/bench.py --prepare             # only make the inputs and MRtrix3's cached outputs
     python benchmarks/bench.py --quick               # tiny sizes: does it run?
 
 Speed: whole processes (interpreter start, read, compute, write) in turns, two threads each, medians of the repeats; a
-run of each that is not counted comes first, ours with an empty kernel cache, so that compile time is known. A ratio is
-our rate divided by the peer's. Accuracy: our defaults against four variants of MRtrix3's best recipe.
+run of ours that is not counted comes first, with an empty kernel cache, so that compile time is known. A ratio is our
+rate divided by the peer's. Accuracy: our defaults against four variants of MRtrix3's best recipe.
 
 Each comparison replaces its own part of benchmarks/out/bench.json; ``python benchmarks/table.py`` makes the tables of
 docs/benchmarks.md of it.
@@ -32,7 +32,7 @@ from rows_accuracy import accuracy, peer_scores
 from rows_curves import curves
 from rows_dipy import against_dipy
 from rows_fit import csd, msmt, tensor
-from rows_track import track
+from rows_track import track, track_best
 from settings import HERE, YARDSTICK, Settings, quick_settings
 from subjects import subjects
 from table import render
@@ -43,6 +43,7 @@ COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
     "csd": csd,
     "msmt": msmt,
     "track": track,
+    "track-best": track_best,
     "dipy": against_dipy,
     "curves": curves,
     "accuracy": accuracy,

@@ -87,17 +87,18 @@ def run_side(side: Side, log: Path, environment: Mapping[str, str] | None = None
 def contest(name: str, sides: Sequence[Side], repeats: int, room: Path) -> list[dict[str, Any]]:
     """Run all sides in turns and give one line per side; the last side is the one that ratios compare with.
 
-    A run of each side that is not counted comes first: it brings files into the page cache, and a side that compiles
-    gets an empty kernel cache for it, which the counted runs then find filled. ``ratio`` is the rate of a side by that
-    of the last.
+    A side that compiles has a run that is not counted first, with an empty kernel cache, which its counted runs then
+    find filled; that run also brings the input files into the page cache for all. ``ratio`` is the rate of a side by
+    that of the last.
     """
     kernels = room / f"{name}-kernels"
     shutil.rmtree(kernels, ignore_errors=True)
-    first: list[Measured] = []
     places = [({"TRACTOME_CACHE_DIR": str(kernels / str(index))}) for index in range(len(sides))]
     logs = [room / f"{name}-{index}-{side.program}.log" for index, side in enumerate(sides)]
-    for side, log, place in zip(sides, logs, places, strict=True):
-        first.append(run_side(side, log, place))
+    first = [
+        run_side(side, log, place) if side.compiles else None
+        for side, log, place in zip(sides, logs, places, strict=True)
+    ]
     runs: list[list[Measured]] = [[] for _ in sides]
     for _ in range(repeats):
         for mine, side, log, place in zip(runs, sides, logs, places, strict=True):
@@ -110,7 +111,7 @@ def contest(name: str, sides: Sequence[Side], repeats: int, room: Path) -> list[
     return lines
 
 
-def _line(side: Side, runs: Sequence[Measured], first: Measured) -> dict[str, Any]:
+def _line(side: Side, runs: Sequence[Measured], first: Measured | None) -> dict[str, Any]:
     wall = median(run.wall_s for run in runs)
     line = {
         "program": side.program,
@@ -122,7 +123,7 @@ def _line(side: Side, runs: Sequence[Measured], first: Measured) -> dict[str, An
         "peak_mib": median(run.peak_mib for run in runs),
         "rate": side.work / wall,
     }
-    if side.compiles:
+    if first is not None:
         line["first_wall_s"] = first.wall_s
         line["compile_s"] = max(0.0, first.wall_s - wall)
     return line

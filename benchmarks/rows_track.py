@@ -108,27 +108,16 @@ def _second_order(field: Field, settings: Settings, angle: float) -> tuple[list[
 
 def track(settings: Settings) -> list[dict[str, Any]]:
     """The default tracker and the second-order method against iFOD2; the first-order method against iFOD1."""
-    from tractome.options import DIRECTION_METHODS
-
     field, room = Field(), settings.room
     (second, ifod2), places = _second_order(field, settings, 45.0)
     sides = [
         _our_side(field, settings, "default", "default tracker"),
         _our_side(field, settings, "all-default", "default tracker, our own seeds, cutoff and lengths", same=False),
+        second,
+        ifod2,
     ]
     places = [room / "default" / "tracks.tck", room / "all-default" / "tracks.tck", *places]
-    has_second = "second-order" in DIRECTION_METHODS
-    if has_second:
-        sides.append(second)
-    else:
-        del places[2]
-    records = [
-        _tracking_record("ifod2-45", "tracking with ACT, against iFOD2", [*sides, ifod2], places, field, settings)
-    ]
-    if has_second:
-        pair, places = _second_order(field, settings, 22.5)
-        title = "tracking with ACT, against iFOD2 at its best angle"
-        records.append(_tracking_record("ifod2-22", title, pair, places, field, settings))
+    records = [_tracking_record("ifod2-45", "tracking with ACT, against iFOD2", sides, places, field, settings)]
     step, angle = FIRST_ORDER_STEP_MM, FIRST_ORDER_ANGLE_DEG
     first = _our_side(
         field, settings, "first", f"first-order, step {step:g} mm, angle {angle:g}",
@@ -139,3 +128,13 @@ def track(settings: Settings) -> list[dict[str, Any]]:
     title = "tracking with ACT, first order, against iFOD1"
     records.append(_tracking_record("ifod1", title, [first, ifod1], places, field, settings))
     return records
+
+
+def track_best(settings: Settings) -> list[dict[str, Any]]:
+    """The default tracker and the second-order method against iFOD2 at the angle that is its best on known wiring."""
+    field, room = Field(), settings.room
+    pair, places = _second_order(field, settings, 22.5)
+    sides = [_our_side(field, settings, "default", "default tracker"), *pair]
+    places = [room / "default" / "tracks.tck", *places]
+    title = "tracking with ACT, against iFOD2 at its best angle"
+    return [_tracking_record("ifod2-22", title, sides, places, field, settings)]
