@@ -1,11 +1,10 @@
-"""Slow twins of the kernels of fit: harmonics, tensors, constrained deconvolution, peaks, bootstrap."""
+"""Slow twins of the kernels of fit: harmonics, tensors, peaks, bootstrap."""
 
 from __future__ import annotations
 
 from math import factorial
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.special import lpmv
 
 
@@ -53,32 +52,6 @@ def fractional_anisotropy(values):
     return np.sqrt(0.5 * ((a - b) ** 2 + (b - c) ** 2 + (c - a) ** 2) / (a * a + b * b + c * c))
 
 
-def constrained(b, hessian, constraints):
-    """Minimise 1/2 f'Hf - b'f with C f >= 0, by its dual: a non-negative least squares problem."""
-    lower = np.linalg.cholesky(hessian)
-    multipliers, _ = nnls(np.linalg.solve(lower, constraints.T), -np.linalg.solve(lower, b), maxiter=100_000)
-    return np.linalg.solve(hessian, b + constraints.T @ multipliers)
-
-
-def penalised(b, hessian, constraints, penalty):
-    """Minimise 1/2 f'Hf - b'f + penalty / 2 |min(C f, 0)|^2 by damped Newton steps."""
-
-    def cost(f):
-        return 0.5 * f @ hessian @ f - b @ f + 0.5 * penalty * (np.minimum(constraints @ f, 0) ** 2).sum()
-
-    f = np.linalg.solve(hessian, b)
-    for _ in range(200):
-        below = constraints[constraints @ f < 0]
-        step = np.linalg.solve(hessian + penalty * below.T @ below, b) - f
-        scale = 1.0
-        while cost(f + scale * step) > cost(f) + 1e-14 * abs(cost(f)) and scale > 1e-6:
-            scale /= 2
-        f = f + scale * step
-        if np.abs(scale * step).max() < 1e-12 * np.abs(f).max():
-            break
-    return f
-
-
 def least_variance_threshold(values):
     """Try every threshold."""
     ordered = np.sort(values)
@@ -107,3 +80,48 @@ def bootstrap_tensors(signal, bvals, bvecs, signs):
         drawn = np.linalg.lstsq(design * root[:, None], (design @ solution + row * residuals) * root, rcond=None)[0]
         draws.append(eigen(drawn[1:])[1][:, 0])
     return np.array(draws)
+
+
+def robust_tensor_fit(signal, bvals, bvecs, scan_noise, cutoff):
+    """One voxel, outliers left out: (Dxx, Dxy, Dyy, Dxz, Dyz, Dzz), s0, number of outliers, own noise."""
+    x, y, z = bvecs.T
+    design = np.column_stack(
+        [np.ones(len(bvals)), *(-1e-3 * bvals * c for c in (x * x, 2 * x * y, y * y, 2 * x * z, 2 * y * z, z * z))]
+    )
+    signal = signal.astype(float)
+    kept = np.isfinite(signal) & (signal > 0)
+
+    def solve(root):
+        return np.linalg.lstsq(design[kept] * root[kept, None], np.log(signal[kept]) * root[kept], rcond=None)[0]
+
+    def reweighted(solution):
+        for _ in range(3):
+            solution = solve(np.exp(design @ solution))
+        return solution
+
+    def noise(residuals):
+        sizes, freedom = np.sort(np.abs(residuals[kept])), kept.sum() - 7
+        own = 1.4826 * np.sqrt(kept.sum() / freedom) * sizes[kept.sum() // 2] if freedom > 0 else 0
+        together = np.sqrt((freedom * own**2 + 10 * scan_noise**2) / (freedom + 10))
+        return own, max(together, 0.002 * s0)
+
+    plain = reweighted(solve(np.ones(len(signal))))
+    s0 = np.exp(plain[0])
+    residuals = signal - np.exp(design @ plain)
+    first_own, sigma = noise(residuals)
+    if np.abs(residuals[kept]).max() <= cutoff * max(min(sigma, scan_noise), 0.002 * s0):
+        return plain[1:] * 1e-3, s0, 0, first_own
+    solution = plain
+    for _ in range(50):
+        predicted = np.exp(design @ solution)
+        _, sigma = noise(signal - predicted)
+        last, solution = solution, solve(predicted / (1 + ((signal - predicted) / sigma) ** 2))
+        if np.abs(solution - last).max() < 1e-4:
+            break
+    residuals = signal - np.exp(design @ solution)
+    outliers = kept & (np.abs(residuals) > cutoff * noise(residuals)[1])
+    if not outliers.any():
+        return plain[1:] * 1e-3, s0, 0, first_own
+    kept &= ~outliers
+    solution = reweighted(solution)
+    return solution[1:] * 1e-3, np.exp(solution[0]), int(outliers.sum()), first_own

@@ -62,6 +62,12 @@ def kernel(function: F) -> F:
     return compiled
 
 
+def inner_kernel(function: F) -> F:
+    """Compile a serial kernel that only kernels call: it has no way in from Python, which takes time to compile."""
+    compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
+    return compiled
+
+
 def parallel_kernel(function: F) -> F:
     """Compile a kernel whose ``prange`` loops run on all numba threads."""
     compiled: F = numba.njit(parallel=True, **_FLAGS)(function)

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels.deconvolution import NOT_CONVERGED, deconvolve
+from tractome.kernels._tasks import run_pieces
+from tractome.kernels.deconvolution import System, solve_voxels
 from tractome.kernels.harmonics import convolution_factors, n_coefficients, sh_basis, spread_directions
 
 N_CONSTRAINT_DIRECTIONS = 300
-VOXELS_PER_CALL = 4096
+VOXELS_PER_PIECE = 512
+"""A few milliseconds of work, and enough voxels that few lanes are idle at its end."""
 
 # In units of the l = 0 diagonal of the Hessian. With these two the single-shell FODs agree with MRtrix3's `dwi2fod csd`
 # (median angular correlation 0.999); the penalty grows with the number of volumes as there.
 SOFT_PENALTY_PER_VOLUME = 3e-5
 RIDGE_PER_VOLUME = 3e-6
+SOFT_FLIP_TOLERANCE = 1e-4
 HARD_RIDGE = 1e-6
-HARD_PENALTY = 1e-2
+HARD_PENALTY, HARD_PENALTY_GROWTH, HIGHEST_PENALTY = 1e-2, 4.0, 0.1
 HARD_TOLERANCE = 9e-3
+HARD_FLIP_TOLERANCE = 1e-3
 PEAK_FLOOR = 0.01
 """Amplitude, in MRtrix3's scale: a single fibre peaks between 1 and 3."""
-
-
-class System(NamedTuple):
-    """The matrices of one scan; see `deconvolution.deconvolve`."""
-
-    design: NDArray[np.float64]
-    hessian: NDArray[np.float64]
-    products: NDArray[np.float32]
-    constraints: NDArray[np.float64]
-    columns: NDArray[np.float64]
-    n_directions: int
-    start: NDArray[np.float64]
-    penalty: float
-    tolerance: float
-    floor: float
-    max_steps: int
 
 
 def single_shell_system(
@@ -62,14 +50,8 @@ def single_shell_system(
     """
     n_volumes = len(directions)
     design = sh_basis(directions, lmax) * convolution_factors(response, lmax)
-    hessian = design.T @ design
-    scale = hessian[0, 0]
-    hessian = hessian / scale + RIDGE_PER_VOLUME * n_volumes * np.eye(len(hessian))
-    constraints = sh_basis(spread_directions(n_constraints or N_CONSTRAINT_DIRECTIONS), lmax)
-    penalty = SOFT_PENALTY_PER_VOLUME * n_volumes
-    columns = np.ascontiguousarray(constraints.T)
-    start, packed = _low_order_start(hessian, lmax), packed_problem(hessian, constraints)
-    return System(design / scale, *packed, constraints, columns, len(constraints), start, penalty, np.inf, 0.0, 60)
+    system = _shared(design, lmax, RIDGE_PER_VOLUME * n_volumes, n_constraints or N_CONSTRAINT_DIRECTIONS)
+    return system._replace(penalty=SOFT_PENALTY_PER_VOLUME * n_volumes, flip_tolerance=SOFT_FLIP_TOLERANCE)
 
 
 def multi_tissue_system(
@@ -101,48 +83,92 @@ def multi_tissue_system(
     columns = [sh_basis(directions, lmax) * factors[shell_of_volume]]
     columns += [row[shell_of_volume, :1] for row in isotropic]
     design = np.concatenate(columns, axis=1)
-    n_wm, n_all = n_coefficients(lmax), design.shape[1]
-    hessian = design.T @ design
-    scale = hessian[0, 0]
-    hessian = hessian / scale + HARD_RIDGE * np.eye(n_all)
-    constraints = np.zeros((N_CONSTRAINT_DIRECTIONS + len(isotropic), n_all))
-    constraints[:N_CONSTRAINT_DIRECTIONS, :n_wm] = sh_basis(spread_directions(N_CONSTRAINT_DIRECTIONS), lmax)
-    constraints[N_CONSTRAINT_DIRECTIONS:, n_wm:] = np.eye(len(isotropic))
-    start, packed = _low_order_start(hessian, lmax), packed_problem(hessian, constraints)
-    return System(
-        design / scale,
-        *packed,
-        constraints,
-        np.ascontiguousarray(constraints.T),
-        N_CONSTRAINT_DIRECTIONS,
-        start,
-        HARD_PENALTY,
-        HARD_TOLERANCE,
-        PEAK_FLOOR,
-        200,
+    return _shared(design, lmax, HARD_RIDGE, N_CONSTRAINT_DIRECTIONS)._replace(
+        penalty=HARD_PENALTY,
+        growth=HARD_PENALTY_GROWTH,
+        highest_penalty=HIGHEST_PENALTY,
+        flip_tolerance=HARD_FLIP_TOLERANCE,
+        tolerance=HARD_TOLERANCE,
+        floor=PEAK_FLOOR,
     )
 
 
-def packed_problem(
-    hessian: NDArray[np.float64], constraints: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Upper triangles, packed by rows, of the Hessian and of each constraint's outer product with itself.
+def _shared(design: NDArray[np.float64], lmax: int, ridge: float, n_constraints: int) -> System:
+    """The system of a design matrix (v, n), its constraint a soft one."""
+    n, n_white = design.shape[1], n_coefficients(lmax)
+    hessian = design.T @ design
+    scale = hessian[0, 0]
+    hessian = hessian / scale + ridge * np.eye(n)
+    rows = sh_basis(spread_directions(n_constraints), lmax)
+    first, moment, factor = harmonic_products(lmax)
+    return System(
+        design=_single(design / scale),
+        start=_single(design / scale @ _low_order_fit(hessian, lmax)),
+        hessian=_single(hessian[np.tril_indices(n)]),
+        columns=_single(rows.T),
+        rows=_single(rows),
+        high_basis=_single(sh_basis(spread_directions(n_constraints), 2 * lmax)),
+        first=first,
+        moment=moment,
+        factor=factor,
+        n_white=n_white,
+        penalty=0.0,
+        growth=1.0,
+        highest_penalty=0.0,
+        flip_tolerance=0.0,
+        tolerance=np.inf,
+        floor=0.0,
+        max_steps=200,
+    )
 
-    The products are kept in single precision: they then fit the processor's second cache, and a voxel's fit is
-    three times faster. They weigh the penalty only, so the solution moves by about 1e-7 of itself.
-    """
-    upper = np.triu_indices(len(hessian))
-    products = (constraints[:, upper[0]] * constraints[:, upper[1]]).astype(np.float32, order="C")
-    return np.ascontiguousarray(hessian[upper]), products
+
+def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def _low_order_start(hessian: NDArray[np.float64], lmax: int) -> NDArray[np.float64]:
-    """Transposed matrix from b to the unconstrained solution of the orders up to 4 and the isotropic tissues."""
-    n_wm, n_low = n_coefficients(lmax), n_coefficients(min(lmax, 4))
-    kept = np.r_[0:n_low, n_wm : len(hessian)]
+def _low_order_fit(hessian: NDArray[np.float64], lmax: int) -> NDArray[np.float64]:
+    """Matrix (n, n) from the right-hand side, as a row, to the unconstrained fit of orders up to 4 and the tissues."""
+    n_white, n_low = n_coefficients(lmax), n_coefficients(min(lmax, 4))
+    kept = np.r_[0:n_low, n_white : len(hessian)]
     start = np.zeros_like(hessian)
     start[np.ix_(kept, kept)] = np.linalg.inv(hessian[np.ix_(kept, kept)])
-    return np.ascontiguousarray(start.T)
+    return start
+
+
+@lru_cache(maxsize=8)
+def harmonic_products(lmax: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Products of two harmonics as sums of harmonics (the real Gaunt coefficients), most of which are 0.
+
+    For i >= j in the order of a packed lower triangle, ``Y_i Y_j = sum of factor x Y_moment`` over the terms from
+    ``first[entry]`` to ``first[entry + 1]``, by a quadrature that is exact for these orders.
+
+    Returns
+    -------
+    first : (n (n + 1) / 2 + 1,) int32
+    moment : (terms,) int32
+        Index of a harmonic of order up to 2 lmax.
+    factor : (terms,) float32
+    """
+    heights, weights = np.polynomial.legendre.leggauss(2 * lmax + 1)
+    angles = np.arange(4 * lmax + 1) * (2 * np.pi / (4 * lmax + 1))
+    z, phi = (grid.ravel() for grid in np.meshgrid(heights, angles, indexing="ij"))
+    radius = np.sqrt(1 - z**2)
+    directions = np.stack([radius * np.cos(phi), radius * np.sin(phi), z], axis=1)
+    area = np.repeat(weights, len(angles)) * (2 * np.pi / len(angles))
+    basis = sh_basis(directions, lmax)
+    lower = np.tril_indices(basis.shape[1])
+    # Built block by block: all products on all points at once would be large for high orders.
+    high = sh_basis(directions, 2 * lmax) * area[:, None]
+    integrals = np.concatenate(
+        [
+            (basis[:, lower[0][s : s + 500]] * basis[:, lower[1][s : s + 500]]).T @ high
+            for s in range(0, len(lower[0]), 500)
+        ]
+    )
+    entry, moment = np.nonzero(np.abs(integrals) > 1e-10)
+    first = np.searchsorted(entry, np.arange(len(integrals) + 1)).astype(np.int32)
+    factor = integrals[entry, moment].astype(np.float32)
+    return first, moment.astype(np.int32), factor
 
 
 def deconvolve_all(
@@ -151,7 +177,7 @@ def deconvolve_all(
     system: System,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Solve all voxels, in calls short enough for Ctrl-C and a progress bar.
+    """Solve all voxels, on all threads, in pieces short enough for Ctrl-C and a progress bar.
 
     Parameters
     ----------
@@ -165,24 +191,20 @@ def deconvolve_all(
     Returns
     -------
     coefficients : (n_voxels, n) float32
+        0 where a voxel has no positive finite signal.
     status : (n_voxels,) int8
         See `deconvolution`.
     """
     n_voxels, n = len(signal), system.design.shape[1]
     coefficients = np.empty((n_voxels, n), dtype=np.float32)
     status = np.empty(n_voxels, dtype=np.int8)
-    n_steps = np.empty(VOXELS_PER_CALL, dtype=np.int16)
-    for first in range(0, n_voxels, VOXELS_PER_CALL):
-        block = slice(first, min(first + VOXELS_PER_CALL, n_voxels))
-        chosen = np.ascontiguousarray(signal[block][:, volumes])
-        deconvolve(chosen, *system, coefficients[block], status[block], n_steps)
-        # A few voxels in ten thousand go back and forth between two active sets; a softer penalty settles them.
-        still = np.flatnonzero(status[block] == NOT_CONVERGED)
-        if len(still):
-            softer = system._replace(penalty=0.1 * system.penalty, max_steps=10 * system.max_steps)
-            again, again_status = np.empty((len(still), n), dtype=np.float32), np.empty(len(still), dtype=np.int8)
-            deconvolve(np.ascontiguousarray(chosen[still]), *softer, again, again_status, n_steps)
-            coefficients[first + still], status[first + still] = again, again_status
-        if progress is not None:
-            progress(block.stop, n_voxels)
+    # Read-only whether the caller's is or not: the kernel is compiled once for each.
+    values = np.ascontiguousarray(signal, dtype=np.float32).view()
+    values.flags.writeable = False
+    chosen = np.array(volumes, dtype=np.int64)
+
+    def solve(first: int, last: int) -> None:
+        solve_voxels(first, last, values, chosen, system, coefficients, status)
+
+    run_pieces(solve, n_voxels, VOXELS_PER_PIECE, progress)
     return coefficients, status

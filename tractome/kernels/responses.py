@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels.convolution import deconvolve_all, packed_problem, single_shell_system
-from tractome.kernels.deconvolution import solve_constrained
+from tractome.kernels.convolution import deconvolve_all, single_shell_system
 from tractome.kernels.harmonics import zonal_basis, zonal_derivative
 from tractome.kernels.peaks import largest_peaks
+from tractome.kernels.quadratic import constrained_minimum
 
 Floats = NDArray[np.float64]
 
@@ -47,20 +47,7 @@ def zonal_response(signal: NDArray[np.floating], cosine: NDArray[np.floating], l
     projected = basis.T @ (np.asarray(signal, dtype=np.float64) / level) / scale
     angles = np.linspace(0.0, np.pi / 2, 61)
     constraints = np.concatenate([zonal_derivative(angles[1:-1], lmax), zonal_basis(np.cos(angles), lmax)])
-    start = np.linalg.inv(hessian).T
-    solution, _ = solve_constrained(
-        projected,
-        *packed_problem(hessian, constraints),
-        constraints,
-        np.ascontiguousarray(constraints.T),
-        len(constraints),
-        np.ascontiguousarray(start),
-        1.0,
-        1e-5,
-        0.0,
-        500,
-    )
-    return np.asarray(solution) * level
+    return constrained_minimum(hessian, projected, constraints) * level
 
 
 def single_fibre_response(
