@@ -116,6 +116,39 @@ SubjectLabel = Annotated[
 SubjectPath = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="Folder of a subject, such as out/sub-01.", show_default=False)
 ]
+FittedSubject = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FOLDER",
+        help="Folder of a subject that was fitted, such as out/sub-01; or give --fod and --out.",
+        show_default=False,
+    ),
+]
+FodFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--fod",
+        help="Follow these FODs of another program: SH image in MRtrix3's basis (.nii, .nii.gz, .mif, .mif.gz).",
+        show_default=False,
+    ),
+]
+FodMaskFile = Annotated[
+    Path | None,
+    typer.Option("--mask", help="With --fod: brain mask; by default where there are FODs.", show_default=False),
+]
+FaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--fa", help="With --fod: FA map, to sample and, without a tissue map, to stop by.", show_default=False
+    ),
+]
+FodOutFolder = Annotated[
+    Path | None, typer.Option("--out", help="With --fod: folder for all results.", show_default=False)
+]
+FodSubjectLabel = Annotated[
+    str | None,
+    typer.Option("--subject", help="With --fod: label; by default from sub-LABEL in its path, or 01."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Do it again, over what is there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 JsonFile = Annotated[

@@ -1,5 +1,6 @@
 """The whole way, from files to files: stages in order, what is done is not done again."""
 
+from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
 from tractome.pipeline.connect import connect_subject, export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
@@ -14,6 +15,7 @@ from tractome.pipeline.track import track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 
 __all__ = [
+    "GivenOrientations",
     "LabelSource",
     "Ledger",
     "Listener",
@@ -23,6 +25,7 @@ __all__ = [
     "SubjectFiles",
     "SubjectFolder",
     "TrackingFiles",
+    "adopt_orientations",
     "connect_subject",
     "earlier_t1",
     "export_subject",

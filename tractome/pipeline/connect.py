@@ -16,7 +16,8 @@ from tractome.errors import OptionError
 from tractome.io.hashing import sha256_file
 from tractome.io.images import read_labels
 from tractome.options import EXPORT_FORMATS, ConnectOptions, ExportOptions
-from tractome.pipeline.layout import TENSOR_MAPS, SubjectFolder
+from tractome.pipeline.adopt import map_names
+from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.track import read_maps
 from tractome.provenance import StageRecord, option_values
@@ -74,7 +75,8 @@ def connect_subject(ledger: Ledger, options: ConnectOptions, *, atlas: str | Non
         "regions": subject.regions(atlas),
         "mask": subject.mask,
     }
-    inputs |= {name: subject.tensor_map(name) for name in TENSOR_MAPS}
+    maps = map_names(ledger)
+    inputs |= {name: subject.tensor_map(name) for name in maps}
     prefix = f"{subject.name}_seg-{atlas}"
     step = Step(
         name=f"connect/{atlas}",
@@ -85,7 +87,7 @@ def connect_subject(ledger: Ledger, options: ConnectOptions, *, atlas: str | Non
             f"figures/{prefix}_matrices.png",
             f"figures/{prefix}_connectome.png",
         ),
-        work=lambda made: _connect(subject, options, atlas, from_image, made),
+        work=lambda made: _connect(subject, options, atlas, from_image, maps, made),
     )
     return ledger.do(step)
 
@@ -99,7 +101,9 @@ def read_parcellation(subject: SubjectFolder, atlas: str, *, from_image: bool) -
     return Parcellation.from_labels(labels, grid, regions)
 
 
-def _connect(subject: SubjectFolder, options: ConnectOptions, atlas: str, from_image: bool, made: Made) -> Facts:
+def _connect(
+    subject: SubjectFolder, options: ConnectOptions, atlas: str, from_image: bool, maps: tuple[str, ...], made: Made
+) -> Facts:
     from tractome.io.figures import draw_connectome, draw_matrices
     from tractome.io.matrices import write_connectome
     from tractome.io.tractograms import read_streamline_table
@@ -107,7 +111,7 @@ def _connect(subject: SubjectFolder, options: ConnectOptions, atlas: str, from_i
 
     parcellation = read_parcellation(subject, atlas, from_image=from_image)
     table = read_streamline_table(subject.streamline_table)
-    features = regional_means(parcellation, list(read_maps(subject).values()))
+    features = regional_means(parcellation, list(read_maps(subject, maps).values()))
     connectome = connect(table, parcellation, options, features)
     sources = {f"{role}_sha256": made.inputs[role] for role in ("streamlines", "labels", "regions")}
     connectome = dataclasses.replace(connectome, metadata={**connectome.metadata, **sources})

@@ -6,7 +6,7 @@ import fnmatch
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,15 @@ class Ledger:
             A file stands in the way that no record knows.
         """
         inputs = {role: sha256_file(path) for role, path in sorted(step.inputs.items())}
+        paths = {role: str(path.resolve()) for role, path in sorted(step.inputs.items())}
         key = stage_key(step.stage, step.options, inputs, code_hash())
         records = self.records()
         old = records.get(step.name)
         if old is not None and not self.force and self._is_done(old, key):
             self.listener.skips(step.name)
+            if old.input_paths != paths:  # the same files in another place
+                old = replace(old, input_paths=paths)
+                self._save(step.name, old)
             return old
         self._require_no_strangers(step, records)
         started = StageRecord(
@@ -138,7 +142,7 @@ class Ledger:
             status="running",
             options=dict(step.options),
             inputs=inputs,
-            input_paths={role: str(path.resolve()) for role, path in sorted(step.inputs.items())},
+            input_paths=paths,
             outputs=old.outputs if old is not None else {},
             may_write=list(step.may_write),
             facts=old.facts if old is not None else {},

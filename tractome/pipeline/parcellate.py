@@ -15,6 +15,7 @@ from tractome.errors import AtlasError, ImageError, OptionError
 from tractome.io.atlases import atlas_files
 from tractome.io.images import read_labels, read_mask, read_volume, write_volume
 from tractome.options import ParcellateOptions
+from tractome.pipeline.adopt import background_file
 from tractome.pipeline.layout import require_file_name
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.register import register_subject, registered_inputs, registered_labels
@@ -74,8 +75,8 @@ def parcellate_subject(
     """
     atlas = require_sources(source, options)
     subject = ledger.subject
-    ledger.finished("fit")
-    inputs = {"mask": subject.mask, "mean_b0": subject.mean_b0}
+    background = background_file(ledger)
+    inputs = {"mask": subject.mask, "background": background}
     if source.labels is not None:
         inputs["labels"] = source.labels
         if source.regions is not None:
@@ -115,8 +116,8 @@ def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> 
     parcellation = parcellate(labels, grid, regions, mask, dwi_grid)
     write_volume(made(subject.labels(atlas), sidecar=True), labels, grid, {"Atlas": atlas, **facts})
     write_region_table(made(subject.regions(atlas)), regions, parcellation)
-    mean_b0, _ = read_volume(subject.mean_b0)
-    draw_labels(made(subject.figure(f"seg-{atlas}_labels")), mean_b0, dwi_grid, parcellation)
+    background, _ = read_volume(background_file(ledger))
+    draw_labels(made(subject.figure(f"seg-{atlas}_labels")), background, dwi_grid, parcellation)
     return {
         "atlas": atlas,
         "n_regions": regions.n_regions,

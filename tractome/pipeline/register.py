@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.parcellation import RegionTable
+from tractome.errors import RegistrationError
 from tractome.io.atlases import atlas_files, read_atlas, read_template
 from tractome.io.images import read_mask, read_volume
 from tractome.io.transforms import read_transform, write_transform
 from tractome.options import ParcellateOptions
+from tractome.pipeline.adopt import GIVEN
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.provenance import StageRecord, option_values
@@ -45,6 +47,13 @@ def register_subject(ledger: Ledger, options: ParcellateOptions, t1: Path | None
     subject = ledger.subject
     ledger.finished("fit")
     inputs = {"mask": subject.mask}
+    wanted = subject.mean_b0 if t1 is not None else subject.tensor_map("fa")
+    if not wanted.is_file() and ledger.finished("fit").facts["model"] == GIVEN:
+        lacks, instead = (
+            ("b0 image", "labels in the subject's space") if t1 is not None else ("FA map", "--fa to track")
+        )
+        message = f"This subject began with FODs and has no {lacks} to register through. Give {instead}."
+        raise RegistrationError(message)
     inputs |= {"t1": t1, "mean_b0": subject.mean_b0} if t1 is not None else {"fa": subject.tensor_map("fa")}
     step = Step(
         name="register",

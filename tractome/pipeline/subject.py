@@ -34,7 +34,8 @@ def new_subject(
     out : Path
         Folder of all results.
     dwi : Path
-        The subject's scan: its path may hold the subject's label, and another scan's results are not mixed with it.
+        The subject's scan, or the FODs given in its place: its path may hold the subject's label, and another scan's
+        results are not mixed with it.
     label : str or None
         Label of the subject, if given.
     listener : Listener
@@ -84,12 +85,13 @@ def _require_same_scan(ledger: Ledger, dwi: Path) -> None:
     # A fit that failed made nothing that could be mixed.
     if ledger.force or record is None or not any(each.status == "done" or each.outputs for each in records.values()):
         return
-    before = record.input_paths.get("dwi", "")
+    role = "dwi" if "dwi" in record.inputs else "orientations"
+    before = record.input_paths.get(role, "")
     if before == str(dwi.resolve()) or not dwi.is_file():
         return
     from tractome.io.hashing import sha256_file
 
-    if sha256_file(dwi) != record.inputs.get("dwi"):
+    if sha256_file(dwi) != record.inputs.get(role):
         message = (
             f"{ledger.subject.root} holds the results of another scan ({before}). "
             "Give this one a label of its own with --subject, or pass --force to replace the results."

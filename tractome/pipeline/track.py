@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,9 @@ from tractome.datatypes.tractogram import RejectReason, StopReason, StreamlineTa
 from tractome.errors import OptionError, TrackingError
 from tractome.io.images import read_mask, read_orientation_field, read_scalar_map, read_tissue
 from tractome.options import TrackOptions
+from tractome.pipeline.adopt import map_names, orientation_file
 from tractome.pipeline.fit import HIGH_FA
-from tractome.pipeline.layout import TENSOR_MAPS, TRACTOGRAM_FORMATS, SubjectFolder
+from tractome.pipeline.layout import TRACTOGRAM_FORMATS, SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.provenance import StageRecord, option_values
@@ -43,9 +45,8 @@ def track_subject(
     """
     subject, files = ledger.subject, files or TrackingFiles()
     require_tracking_inputs(options, files, whole)
-    model = str(ledger.finished("fit").facts["model"])
-    inputs = {"orientations": subject.orientations(model), "mask": subject.mask}
-    inputs |= {name: subject.tensor_map(name) for name in TENSOR_MAPS}
+    inputs = {"orientations": orientation_file(ledger), "mask": subject.mask}
+    inputs |= {name: subject.tensor_map(name) for name in map_names(ledger)}
     inputs |= files.roles()
     step = Step(
         name="track",
@@ -56,7 +57,7 @@ def track_subject(
             f"tractogram/{subject.name}_desc-whole_streamlines.*",
             f"figures/{subject.name}_streamlines.png",
         ),
-        work=lambda made: _track(ledger, model, options, files, whole, made),
+        work=lambda made: _track(ledger, options, files, whole, made),
     )
     return ledger.do(step)
 
@@ -69,10 +70,10 @@ def require_tracking_inputs(options: TrackOptions, files: TrackingFiles, whole: 
     files.require(options)
 
 
-def read_maps(subject: SubjectFolder) -> dict[str, ScalarMap]:
-    """The tensor maps of a subject, by name."""
+def read_maps(subject: SubjectFolder, names: Sequence[str]) -> dict[str, ScalarMap]:
+    """Tensor maps of a subject, by name."""
     mask, _ = read_mask(subject.mask)
-    return {name: read_scalar_map(subject.tensor_map(name), name, MAP_UNITS[name], mask) for name in TENSOR_MAPS}
+    return {name: read_scalar_map(subject.tensor_map(name), name, MAP_UNITS[name], mask) for name in names}
 
 
 @dataclass
@@ -102,9 +103,7 @@ class _Tally:
         self.length_mm = float(np.cumsum(np.concatenate([[self.length_mm], table.length_mm]))[-1])
 
 
-def _track(
-    ledger: Ledger, model: str, options: TrackOptions, files: TrackingFiles, whole: str | None, made: Made
-) -> Facts:
+def _track(ledger: Ledger, options: TrackOptions, files: TrackingFiles, whole: str | None, made: Made) -> Facts:
     from tractome.io.figures import draw_streamlines
     from tractome.io.seed_points import read_seed_points
     from tractome.io.tractograms import StreamlineTableWriter, TractogramWriter
@@ -113,8 +112,9 @@ def _track(
     from tractome.stages.track import source_in_force, track
 
     subject, listener = ledger.subject, ledger.listener
-    orientations = read_orientation_field(subject.orientations(model), subject.mask)
-    maps = read_maps(subject)
+    orientations = read_orientation_field(orientation_file(ledger), subject.mask)
+    maps = read_maps(subject, map_names(ledger))
+    fa = maps.get("fa")
     prepared = prepare_maps(list(maps.values()))
     tissue = read_tissue(files.tissue) if files.tissue is not None else None
     seed_points = read_seed_points(files.seed_points) if files.seed_points is not None else None
@@ -123,7 +123,7 @@ def _track(
         orientations,
         options,
         tissue=tissue,
-        fa=maps["fa"],
+        fa=fa,
         seed_mask=files.read_seed_mask(orientations.grid),
         seed_points=seed_points,
         fixels=segment_fixels(orientations, min_peak=max(options.fod_cutoff, 1e-3)) if source == "dynamic" else None,
@@ -142,8 +142,9 @@ def _track(
                 writer.write(block)
         if tally.n_streamlines == 0:
             raise _nothing_accepted(tally)
-    draw_streamlines(made(subject.figure("streamlines")), tally.drawn, maps["fa"].volume(), grid)
-    return _facts(tally, maps["fa"], tissue) | {"seed_source": "mask" if files.seed_mask is not None else source}
+    shadow = fa.volume() if fa is not None else orientations.mask.astype(np.float32)
+    draw_streamlines(made(subject.figure("streamlines")), tally.drawn, shadow, grid)
+    return _facts(tally, fa, tissue) | {"seed_source": "mask" if files.seed_mask is not None else source}
 
 
 def _nothing_accepted(tally: _Tally) -> TrackingError:
@@ -156,8 +157,8 @@ def _nothing_accepted(tally: _Tally) -> TrackingError:
     return TrackingError(message)
 
 
-def _facts(tally: _Tally, fa: ScalarMap, tissue: TissueMap | None) -> dict[str, Any]:
-    mean_fa, where = _white_matter_fa(fa, tissue)
+def _facts(tally: _Tally, fa: ScalarMap | None, tissue: TissueMap | None) -> dict[str, Any]:
+    mean_fa, where = _white_matter_fa(fa, tissue) if fa is not None else (float("nan"), "no FA map")
     return {
         "n_accepted": tally.n_streamlines,
         "n_seeds": tally.n_seeds,
