@@ -62,6 +62,25 @@ def interpolate_packed(rows, row_of, point):
     return total, inside
 
 
+class Tissues:
+    """What a tissue map means for a streamline."""
+
+    def __init__(self, tissue):
+        self.tissue = tissue
+
+    def stop(self, point):
+        there = self.tissue.from_field @ np.append(point, 1)
+        cortex, deep, white, csf, lesion = interpolate(self.tissue.fractions, there)
+        grey, white = cortex + deep, white + lesion
+        if grey + white + csf < 0.5:
+            return "LEFT_MASK"
+        if csf >= max(grey, white):
+            return "ENTERED_CSF"
+        if grey > white:
+            return "ENTERED_CORTEX" if cortex >= deep else "ENTERED_DEEP_GREY"
+        return ""
+
+
 class Tracker:
     """The tracking engine, one streamline at a time, in plain Python.
 
@@ -69,8 +88,12 @@ class Tracker:
     a streamline is a list of points and a list of the directions by which they were reached.
     """
 
-    def __init__(self, field, sphere, tissue, rules):
-        self.field, self.sphere, self.tissue, self.rules = field, sphere, tissue, rules
+    def __init__(self, method, field, sphere, tissue, rules):
+        self.method, self.sphere, self.tissue, self.rules = method, sphere, tissue, rules
+        self.tissues = Tissues(tissue)
+        # The kernel's rows carry more than coefficients, and a border of voxels that are outside of the mask.
+        self.rows = field.rows[:-1]
+        self.row_of = np.where(field.row_of == len(self.rows), -1, field.row_of)[1:-1, 1:-1, 1:-1]
         self.has_tissue = tissue.fractions.size > 0
         self.n_directions = len(sphere.steps)
 
@@ -79,15 +102,15 @@ class Tracker:
 
         The first four draws belong to the seed.
         """
-        draws = (uniform(seed, index, draw) for draw in range(4, 10**9))
+        draws = (random_bits(seed, index, draw) for draw in range(4, 10**9))
         stop, sh = self.look(start)
         if stop:
             direction = None
         elif start_direction < 0:
-            direction = self.choose(np.arange(self.n_directions // 2), sh, next(draws), "probabilistic")
+            direction = self.draw(np.arange(self.n_directions // 2), sh, draws)
         else:
             first, last = self.sphere.cone_starts[start_direction : start_direction + 2]
-            direction = self.choose(self.sphere.cone_members[first:last], sh, next(draws))
+            direction = self.draw(self.sphere.cone_members[first:last], sh, draws)
         if direction is None:
             return [], ("BAD_SEED", "NONE", "NONE")
         opposite = (direction + self.n_directions // 2) % self.n_directions
@@ -131,7 +154,8 @@ class Tracker:
             if direction is None:
                 start, end = self.sphere.cone_starts[taken[-1] : taken[-1] + 2]
                 _, sh = self.look(points[-1])
-                direction = self.choose(self.sphere.cone_members[start:end], sh, next(draws))
+                choose = self.best if self.method.is_deterministic else self.draw
+                direction = choose(self.sphere.cone_members[start:end], sh, draws)
             forced = None
             if direction is None:
                 return "LOW_SIGNAL"
@@ -147,29 +171,17 @@ class Tracker:
     def look(self, point):
         """Why a streamline stops at a point ("" where it goes on), and the orientation field there."""
         point = np.asarray(point, float)
-        shape = self.field.row_of.shape
+        shape = self.row_of.shape
         if (point < -0.5).any() or (point >= np.array(shape) - 0.5).any():
             return "LEFT_IMAGE", None
-        sh, inside = interpolate_packed(self.field.rows, self.field.row_of, point)
+        sh, inside = interpolate_packed(self.rows, self.row_of, point)
         if self.has_tissue:
-            return self.tissue_stop(point), sh
+            return self.tissues.stop(point), sh
         if inside < 0.5:
             return "LEFT_MASK", sh
-        if self.field.fa.size and interpolate(self.field.fa, point) < self.rules.fa_threshold:
+        if sh[-1] < self.rules.fa_threshold:
             return "LOW_SIGNAL", sh
         return "", sh
-
-    def tissue_stop(self, point):
-        there = self.tissue.from_field @ np.append(point, 1)
-        cortex, deep, white, csf, lesion = interpolate(self.tissue.fractions, there)
-        grey, white = cortex + deep, white + lesion
-        if grey + white + csf < 0.5:
-            return "LEFT_MASK"
-        if csf >= max(grey, white):
-            return "ENTERED_CSF"
-        if grey > white:
-            return "ENTERED_CORTEX" if cortex >= deep else "ENTERED_DEEP_GREY"
-        return ""
 
     def verdict(self, stop):
         """Name of the reason to reject a streamline with such an end, or "" where it may stay."""
@@ -177,14 +189,34 @@ class Tracker:
         with_tissue = {"ENTERED_CSF": "ENDS_IN_CSF", "LOW_SIGNAL": "ENDS_IN_WHITE_MATTER"} if self.has_tissue else {}
         return (always | with_tissue).get(stop, "")
 
-    def choose(self, candidates, sh, u, method=None):
-        """One of the candidate directions by the method, or None where none reaches the cutoff."""
+    def amplitudes(self, candidates, sh):
+        """Along each of the directions; 0 below the cutoff."""
         amplitudes = (self.sphere.basis[candidates] @ sh.astype(np.float32)).astype(np.float32)
         amplitudes[~(amplitudes >= self.rules.cutoff)] = 0
-        if not (amplitudes > 0).any():
+        return amplitudes
+
+    def best(self, candidates, sh, draws):
+        """The candidate of highest amplitude, or None where none reaches the cutoff."""
+        amplitudes = self.amplitudes(candidates, sh)
+        return int(candidates[np.argmax(amplitudes)]) if amplitudes.any() else None
+
+    def draw(self, candidates, sh, draws):
+        """A candidate drawn in proportion to its amplitude, or None where none reaches the cutoff.
+
+        Twelve tries by rejection, each of one draw: its upper half is the candidate, the upper 24 bits of its lower
+        half the height. Then one draw from all.
+        """
+        amplitudes, highest = self.amplitudes(candidates, sh), np.float32(sh[-2]) * np.float32(1.0001)
+        if highest < self.rules.cutoff:
             return None
-        if method is None and self.rules.method == 1:
-            return int(candidates[np.argmax(amplitudes)])
+        for _ in range(12):
+            bits = next(draws)
+            tried, height = (bits >> 32) * len(candidates) >> 32, (bits % 2**32 >> 8) / 2**24
+            if amplitudes[tried] > height * highest:
+                return int(candidates[tried])
+        u = (next(draws) >> 11) / 2**53
+        if not amplitudes.any():
+            return None
         totals = np.cumsum(amplitudes, dtype=np.float32)
         return int(candidates[np.searchsorted(totals, np.float32(u) * totals[-1], side="right")])
 
@@ -194,7 +226,7 @@ class Tracker:
         low, high = 0, 64
         while high - low > 1:
             middle = (low + high) // 2
-            if self.tissue_stop(before + middle / 64 * (after - before)):
+            if self.tissues.stop(before + middle / 64 * (after - before)):
                 high = middle
             else:
                 low = middle

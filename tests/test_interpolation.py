@@ -1,4 +1,4 @@
-"""Trilinear interpolation: against the slow twin, exact on linear fields, zero outside."""
+"""Trilinear interpolation, and the rows that the engine reads: against slow twins, exact on linear fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import naive
 import numpy as np
 import pytest
 
-from tractome.kernels.interpolation import multi_trilinear, packed_trilinear, trilinear
+from tractome.kernels.interpolation import multi_trilinear
+from tractome.kernels.tracking.field import look, n_columns, pack_field
+from tractome.kernels.tracking.types import FA, INSIDE, PEAK
 
 SHAPE = (5, 4, 6)
 FAR = [(-1.0, 2, 2), (5.0, 2, 2), (2, -1.5, 2), (2, 4.0, 2), (2, 2, 6.01), (-100, 900, 1e6)]
@@ -25,88 +27,86 @@ def multi(volume, point):
     return out
 
 
-def packed(rows, row_of, point):
-    out = np.full(rows.shape[1], np.nan, np.float32)
-    inside = packed_trilinear(rows, row_of, *point, out)
-    return out, inside
-
-
-def masked(rng, n_columns=3, share=0.6):
+def packed(rng, n_coeffs=3, share=0.6, fa=None):
+    """A field of the engine with random coefficients, and what its twin takes."""
     mask = rng.random(SHAPE) < share
+    coefficients = rng.normal(size=(int(mask.sum()), n_coeffs)).astype(np.float32)
+    basis = np.zeros((8, n_columns(n_coeffs)), np.float32)
+    basis[:4, :n_coeffs] = rng.normal(size=(4, n_coeffs))
+    basis[4:] = basis[:4]
     row_of = np.full(SHAPE, -1, np.int32)
     row_of[mask] = np.arange(mask.sum())
-    return rng.normal(size=(int(mask.sum()), n_columns)).astype(np.float32), row_of, mask
+    return pack_field(coefficients, mask, fa, basis), coefficients, row_of, basis
+
+
+def looked(field, point):
+    sh = np.full(field.rows.shape[1], np.nan, np.float32)
+    return look(*field, *map(float, point), sh), sh
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_their_twins(seed):
     rng = np.random.default_rng(seed)
     volume = rng.normal(size=(*SHAPE, 4)).astype(np.float32)
-    rows, row_of, _ = masked(rng)
+    field, coefficients, row_of, _ = packed(rng)
     for point in points(rng):
         np.testing.assert_allclose(multi(volume, point), naive.interpolate(volume, point), atol=1e-12)
-        first = np.ascontiguousarray(volume[..., 0])
-        assert trilinear(first, *point) == pytest.approx(float(naive.interpolate(first, point)), abs=1e-12)
-        values, inside = packed(rows, row_of, point)
-        expected, share = naive.interpolate_packed(rows, row_of, point)
-        np.testing.assert_allclose(values, expected, atol=1e-6)
-        assert inside == pytest.approx(share, abs=1e-12)
+        is_inside, sh = looked(field, point)
+        expected, share = naive.interpolate_packed(coefficients, row_of, point)
+        assert is_inside == ((point >= -1) & (point < SHAPE)).all()
+        np.testing.assert_allclose(sh[:3], expected, atol=1e-6)
+        assert sh[INSIDE] == pytest.approx(share, abs=1e-6)
 
 
 def test_exact_on_linear_fields():
     rng = np.random.default_rng(0)
     slope, height = np.array([2.0, -3.0, 0.5]), 7.0
     volume = (np.moveaxis(np.indices(SHAPE), 0, -1) @ slope + height).astype(np.float32)
-    row_of = np.arange(volume.size, dtype=np.int32).reshape(SHAPE)
+    field = pack_field(volume.reshape(-1, 1), np.ones(SHAPE, bool), None, np.zeros((2, n_columns(1)), np.float32))
     for point in rng.uniform(0, np.array(SHAPE) - 1, (100, 3)):
         expected = point @ slope + height
-        assert trilinear(volume, *point) == pytest.approx(expected, abs=1e-6)
         assert multi(volume[..., None], point)[0] == pytest.approx(expected, abs=1e-6)
-        values, inside = packed(volume.reshape(-1, 1), row_of, point)
-        assert values[0] == pytest.approx(expected, rel=1e-5)
-        assert inside == pytest.approx(1)
+        is_inside, sh = looked(field, point)
+        assert is_inside and sh[0] == pytest.approx(expected, rel=1e-5, abs=1e-5)
+        assert sh[INSIDE] == pytest.approx(1)
 
 
 def test_a_voxel_centre_has_its_own_value_alone():
     rng = np.random.default_rng(1)
     volume = rng.normal(size=SHAPE).astype(np.float32)
-    rows, row_of, mask = masked(rng)
+    field, coefficients, row_of, _ = packed(rng)
     for voxel in np.ndindex(SHAPE):
-        assert trilinear(volume, *map(float, voxel)) == volume[voxel]
-        values, inside = packed(rows, row_of, tuple(map(float, voxel)))
-        assert inside == mask[voxel]
-        np.testing.assert_array_equal(values, rows[row_of[voxel]] if mask[voxel] else np.zeros(3))
+        assert multi(volume[..., None], voxel)[0] == volume[voxel]
+        _, sh = looked(field, voxel)
+        assert sh[INSIDE] == (row_of[voxel] >= 0)
+        np.testing.assert_array_equal(sh[:3], coefficients[row_of[voxel]] if row_of[voxel] >= 0 else np.zeros(3))
 
 
 @pytest.mark.parametrize("point", FAR)
 def test_zero_outside(point):
-    ones = np.ones(SHAPE, np.float32)
-    row_of = np.arange(ones.size, dtype=np.int32).reshape(SHAPE)
-    assert trilinear(ones, *map(float, point)) == 0
-    assert multi(ones[..., None], point)[0] == 0
-    values, inside = packed(ones.reshape(-1, 1), row_of, point)
-    assert values[0] == 0 and inside == 0
+    assert multi(np.ones((*SHAPE, 1), np.float32), point)[0] == 0
+    field, *_ = packed(np.random.default_rng(3), share=1.1)
+    _, sh = looked(field, point)
+    assert (sh == 0).all()
 
 
-def test_the_share_is_that_of_the_mask():
+def test_a_row_carries_what_the_engine_asks_of_a_voxel():
     rng = np.random.default_rng(2)
-    _, row_of, mask = masked(rng)
-    ones = np.ones((int(mask.sum()), 1), np.float32)
-    for point in points(rng):
-        values, inside = packed(ones, row_of, point)
-        assert 0 <= inside <= 1 + 1e-12
-        assert inside == pytest.approx(trilinear(mask.astype(np.float32), *point), abs=1e-12)
-        assert values[0] == pytest.approx(inside, abs=1e-6)
-    # Half a voxel over the border of the mask, half of the weights are left.
-    line = np.array([0, 1, -1, -1, -1], np.int32)[:, None, None]
-    assert packed(np.ones((2, 1), np.float32), line, (1.5, 0.0, 0.0))[1] == pytest.approx(0.5)
+    fa = rng.random(SHAPE).astype(np.float32)
+    field, coefficients, _, basis = packed(rng, share=1.1, fa=fa.ravel())
+    np.testing.assert_array_equal(field.rows[:-1, FA], fa.ravel())
+    highest = np.maximum((basis[:, :3] @ coefficients.T).max(axis=0), 0)
+    np.testing.assert_allclose(field.rows[:-1, PEAK], highest, rtol=1e-5, atol=1e-6)
+    assert (field.rows[-1] == 0).all() and field.rows.shape[1] % 8 == 0
+    # Interpolated, it bounds what is interpolated.
+    for point in rng.uniform(0, np.array(SHAPE) - 1, (100, 3)):
+        _, sh = looked(field, point)
+        assert (basis @ sh <= sh[PEAK] * 1.0001).all()
 
 
-def test_what_is_not_defined_outside_the_mask_never_gets_in():
-    rows = np.ones((2, 1), np.float32)
-    row_of = np.array([0, 1, -1], np.int32)[:, None, None]
-    for x in np.linspace(-1, 3, 41):
-        assert np.isfinite(packed(rows, row_of, (float(x), 0.0, 0.0))[0]).all()
-    # A neighbour of no weight does not matter, whatever it holds.
-    rows[1] = np.nan
-    assert packed(rows, row_of, (0.0, 0.0, 0.0))[0][0] == 1
+def test_what_is_not_finite_counts_as_nothing():
+    coefficients = np.array([[1.0], [np.nan], [np.inf], [2.0]], np.float32)
+    field = pack_field(coefficients, np.ones((4, 1, 1), bool), None, np.ones((2, n_columns(1)), np.float32))
+    np.testing.assert_array_equal(field.rows[:, 0], [1, 0, 0, 2, 0])
+    for x in np.linspace(-1.5, 4.5, 41):
+        assert np.isfinite(looked(field, (x, 0.0, 0.0))[1]).all()

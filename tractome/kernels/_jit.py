@@ -8,15 +8,18 @@ and the processor: any change there starts an empty cache.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import platform
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numpy
+from numba.extending import overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,10 +65,43 @@ def kernel(function: F) -> F:
     return compiled
 
 
+_BARE_FLAGS = {**_FLAGS, "_nrt": False}
+
+
+def bare_kernel(function: F) -> F:
+    """Compile a serial kernel that allocates nothing.
+
+    It goes without numba's reference counts: where arrays are handed down from function to function they took more
+    time than the arithmetic (measured in tracking: two thirds), and threads that count one array wait for each other.
+    """
+    compiled: F = numba.njit(**_BARE_FLAGS)(function)
+    return compiled
+
+
 def inner_kernel(function: F) -> F:
     """Compile a serial kernel that only kernels call: it has no way in from Python, which takes time to compile."""
     compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
     return compiled
+
+
+def kernel_by_type(stub: Callable[..., Any], *types: type) -> Callable[[F], F]:
+    """Make a function what bare kernels run when they call `stub` with one of these named tuples first.
+
+    Which it is follows from the type of the first argument when the caller is compiled: a caller is compiled only for
+    the types that it meets.
+    """
+
+    def register(function: F) -> F:
+        def choose(first: Any, *_: Any) -> F | None:
+            return function if getattr(first, "instance_class", None) in types else None
+
+        # numba compares the names of this function's arguments with those of the other.
+        choose.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+        options = {flag: value for flag, value in _BARE_FLAGS.items() if flag != "cache"}
+        overload(stub, jit_options=options)(choose)
+        return function
+
+    return register
 
 
 def parallel_kernel(function: F) -> F:
@@ -94,3 +130,20 @@ def set_threads(n_threads: int) -> int:
     chosen = available if n_threads <= 0 else min(n_threads, available)
     numba.set_num_threads(chosen)
     return chosen
+
+
+def sweep(task: Callable[..., None], begin: int, end: int, n_per_piece: int, *arguments: Any) -> None:
+    """Run a serial kernel ``task(begin, end, *arguments)`` over a range in pieces, on as many threads as are set.
+
+    For kernels that are long to compile: as the body of a ``prange`` they would be compiled twice. Which thread does
+    which piece is left to chance; a piece must write only what is its own.
+    """
+    pieces = [(first, min(first + n_per_piece, end)) for first in range(begin, end, n_per_piece)]
+    n_threads = min(numba.get_num_threads(), len(pieces))
+    if n_threads < 2:
+        for piece in pieces:
+            task(*piece, *arguments)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        for done in [pool.submit(task, *piece, *arguments) for piece in pieces]:
+            done.result()

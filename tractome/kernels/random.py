@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tractome.kernels._jit import kernel
+from tractome.kernels._jit import bare_kernel
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _STREAM = np.uint64(0xD1B54A32D192ED03)
@@ -20,7 +20,7 @@ _ONE = np.uint64(1)
 _TO_UNIT = 2.0**-53
 
 
-@kernel
+@bare_kernel
 def mix(value: np.uint64) -> np.uint64:
     """Scramble 64 bits one to one."""
     value = (value ^ (value >> _S30)) * _MIX_1
@@ -28,31 +28,31 @@ def mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> _S31)
 
 
-@kernel
+@bare_kernel
 def stream_key(seed: np.uint64, stream: np.uint64) -> np.uint64:
     """Key of one random stream; distinct for distinct `stream` at any one `seed`."""
     return mix(mix(seed + _GOLDEN) + stream * _STREAM)
 
 
-@kernel
+@bare_kernel
 def random_bits(seed: np.uint64, stream: np.uint64, draw: np.uint64) -> np.uint64:
     """64 random bits of draw number `draw` of a stream."""
     return keyed_bits(stream_key(seed, stream), draw)
 
 
-@kernel
+@bare_kernel
 def keyed_bits(key: np.uint64, draw: np.uint64) -> np.uint64:
     """64 random bits of draw number `draw`, where the stream's key is at hand."""
     return mix(mix(key + (draw + _ONE) * _GOLDEN) ^ key)
 
 
-@kernel
+@bare_kernel
 def uniform(seed: np.uint64, stream: np.uint64, draw: np.uint64) -> float:
     """Uniform number in [0, 1), unitless, of draw number `draw` of a stream."""
     return keyed_uniform(stream_key(seed, stream), draw)
 
 
-@kernel
+@bare_kernel
 def keyed_uniform(key: np.uint64, draw: np.uint64) -> float:
     """Uniform number in [0, 1) of draw number `draw`, where the stream's key is at hand."""
     return np.float64(keyed_bits(key, draw) >> _S11) * _TO_UNIT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tractome.kernels._jit import kernel
+from tractome.kernels._jit import bare_kernel
 from tractome.kernels.interpolation import multi_trilinear
 from tractome.kernels.tracking.types import (
     ENTERED_CORTEX,
@@ -24,17 +24,18 @@ from tractome.kernels.tracking.types import (
 )
 
 
-@kernel
+@bare_kernel
 def tissue_stop(tissue: Tissue, x: float, y: float, z: float, fractions: Doubles) -> int:
     """What the tissue at a point (voxel coordinates of the field) means for a streamline that arrives there."""
     m = tissue.from_field
-    multi_trilinear(
-        tissue.fractions,
-        m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3],
-        m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3],
-        m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3],
-        fractions,
-    )
+    tx = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+    ty = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+    tz = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+    cells = tissue.is_plain
+    i, j, k = int(np.floor(tx)), int(np.floor(ty)), int(np.floor(tz))
+    if 0 <= i < cells.shape[0] and 0 <= j < cells.shape[1] and 0 <= k < cells.shape[2] and cells[i, j, k]:
+        return GO_ON
+    multi_trilinear(tissue.fractions, tx, ty, tz, fractions)
     grey, white, csf = fractions[0] + fractions[1], fractions[2] + fractions[4], fractions[3]
     if grey + white + csf < 0.5:
         return LEFT_MASK
@@ -45,7 +46,7 @@ def tissue_stop(tissue: Tissue, x: float, y: float, z: float, fractions: Doubles
     return GO_ON
 
 
-@kernel
+@bare_kernel
 def reason_to_reject(tissue: Tissue, stop: int) -> int:
     """Reason to throw a streamline away that has such an end, or `KEPT`."""
     if stop == TOO_LONG:
@@ -58,7 +59,7 @@ def reason_to_reject(tissue: Tissue, stop: int) -> int:
     return KEPT
 
 
-@kernel
+@bare_kernel
 def crop_to_interface(tissue: Tissue, points: Floats, n: int, fractions: Doubles) -> None:
     """Move the last point back along its segment to where it entered the cortex (to 1/64 of a step)."""
     low, high = 0.0, 1.0

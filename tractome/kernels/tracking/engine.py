@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import kernel, parallel_kernel, prange
-from tractome.kernels.interpolation import packed_trilinear, trilinear
-from tractome.kernels.random import keyed_uniform, stream_key
+from tractome.kernels._jit import bare_kernel, kernel, sweep
+from tractome.kernels.random import stream_key
 from tractome.kernels.tracking.anatomy import crop_to_interface, reason_to_reject, tissue_stop
-from tractome.kernels.tracking.choice import next_direction, start_direction
+from tractome.kernels.tracking.choice import draw_direction
+from tractome.kernels.tracking.field import look
+from tractome.kernels.tracking.methods import FirstOrder, SecondOrder, Transport, advance, set_out
 from tractome.kernels.tracking.seeding import N_SEED_DRAWS
 from tractome.kernels.tracking.types import (
     BAD_SEED,
     ENTERED_CORTEX,
+    FA,
     GO_ON,
+    INSIDE,
     KEPT,
     LEFT_IMAGE,
     LEFT_MASK,
@@ -24,21 +29,22 @@ from tractome.kernels.tracking.types import (
     TOO_LONG,
     Field,
     Floats,
+    Ints,
     Rules,
     Scratch,
     Sphere,
     Tissue,
 )
 
-_SEEDS_PER_WORKER = 32
+_SEEDS_PER_PIECE = 128
 
 
-@parallel_kernel
 def track_block(
-    seed: np.uint64,
+    seed: int,
     first_index: int,
     seed_points: NDArray[np.float32],
     seed_directions: NDArray[np.int32],
+    method: FirstOrder | SecondOrder | Transport,
     field: Field,
     sphere: Sphere,
     tissue: Tissue,
@@ -47,18 +53,20 @@ def track_block(
     n_points: NDArray[np.int32],
     verdicts: NDArray[np.int8],
 ) -> None:
-    """Track a block of consecutive seed indices.
+    """Track a block of consecutive seed indices, on as many threads as are set.
 
     Parameters
     ----------
-    seed : uint64
-        Random seed of the whole run.
+    seed : int
+        Random seed of the whole run, 0 to 2^63 - 1.
     first_index : int
         Index of the first seed of the block: seed i of the run gives the same streamline in any block.
     seed_points : (n_block, 3) float32
         Where each streamline starts, voxel coordinates of the field's grid.
     seed_directions : (n_block,) int32
         The start is drawn in the cone around this direction of the sphere; -1 for anywhere on the sphere.
+    method
+        One of the types of `kernels.tracking.methods`.
     field, sphere, tissue, rules
         See the classes.
     points : (n_block, max_points, 3) float32
@@ -68,28 +76,50 @@ def track_block(
     verdicts : (n_block, 3) int8
         Receives the reason of rejection (0: accepted), and why the first and the last end stopped.
     """
-    n_block = n_points.shape[0]
-    n_workers = (n_block + _SEEDS_PER_WORKER - 1) // _SEEDS_PER_WORKER
-    for worker in prange(n_workers):
-        scratch = Scratch(
-            np.empty(rules.max_points, np.int32),
-            np.empty(field.rows.shape[1], np.float32),
-            np.empty(sphere.steps.shape[0], np.float32),
-            np.empty(5, np.float64),
-        )
-        for item in range(worker * _SEEDS_PER_WORKER, min((worker + 1) * _SEEDS_PER_WORKER, n_block)):
-            key = stream_key(seed, np.uint64(first_index + item))
-            n_points[item] = _track_seed(
-                key, seed_points[item], seed_directions[item], field, sphere, tissue, rules, points[item],
-                verdicts[item], scratch,
-            )  # fmt: skip
+    sweep(
+        _track_seeds, 0, len(n_points), _SEEDS_PER_PIECE, np.uint64(seed), first_index, seed_points, seed_directions,
+        method, field, sphere, tissue, rules, points, n_points, verdicts,
+    )  # fmt: skip
 
 
 @kernel
+def _track_seeds(
+    begin: int,
+    end: int,
+    seed: np.uint64,
+    first_index: int,
+    seed_points: Floats,
+    seed_directions: Ints,
+    method: Any,
+    field: Field,
+    sphere: Sphere,
+    tissue: Tissue,
+    rules: Rules,
+    points: Floats,
+    n_points: Ints,
+    verdicts: NDArray[np.int8],
+) -> None:
+    """Track the seeds `begin` to `end` of a block."""
+    scratch = Scratch(
+        np.empty(rules.max_points, np.int32),
+        np.empty((rules.max_points, 3), np.float64),
+        np.empty(field.rows.shape[1], np.float32),
+        np.empty(sphere.steps.shape[0], np.float32),
+        np.empty(5, np.float64),
+    )
+    for item in range(begin, end):
+        n_points[item] = _track_seed(
+            stream_key(seed, np.uint64(first_index + item)), seed_points[item], seed_directions[item], method, field,
+            sphere, tissue, rules, points[item], verdicts[item], scratch,
+        )  # fmt: skip
+
+
+@bare_kernel
 def _track_seed(
     key: np.uint64,
     seed_point: Floats,
     seed_direction: int,
+    method: Any,
     field: Field,
     sphere: Sphere,
     tissue: Tissue,
@@ -99,19 +129,22 @@ def _track_seed(
     scratch: Scratch,
 ) -> int:
     """Track both ways from one seed; return the number of points, 0 when rejected."""
-    verdict[:] = 0
+    verdict[0], verdict[1], verdict[2] = 0, 0, 0
     for axis in range(3):
         points[0, axis] = seed_point[axis]
     draw = np.uint64(N_SEED_DRAWS)
-    here = _arrive(field, tissue, rules, points[0], scratch)
-    if here != GO_ON:
+    look(field.rows, field.row_of, points[0, 0], points[0, 1], points[0, 2], scratch.sh)
+    if _stop_at(field, tissue, rules, points, 0, scratch) != GO_ON:
         verdict[0] = BAD_SEED
         return 0
     if seed_direction < 0:
-        direction = start_direction(sphere, rules, keyed_uniform(key, draw), scratch)
+        members, start, stop = sphere.half, 0, sphere.half.shape[0]
     else:
-        direction = next_direction(sphere, rules, seed_direction, keyed_uniform(key, draw), scratch)
-    draw += np.uint64(1)
+        members = sphere.cone_members
+        start, stop = int(sphere.cone_starts[seed_direction]), int(sphere.cone_starts[seed_direction + 1])
+    direction, draw = draw_direction(
+        sphere.basis, members, start, stop, rules.cutoff, scratch.sh, key, draw, scratch.amplitudes
+    )
     if direction < 0:
         verdict[0] = BAD_SEED
         return 0
@@ -120,8 +153,9 @@ def _track_seed(
     limit = rules.max_points
     for end in range(2):
         # The second half of the sphere is the first half reversed.
-        scratch.taken[n - 1] = direction if end == 0 else (direction + n_directions // 2) % n_directions
-        n, stop, draw = _grow(key, draw, n, limit, field, sphere, tissue, rules, points, scratch)
+        here = direction if end == 0 else (direction + n_directions // 2) % n_directions
+        set_out(method, sphere, here, n, scratch)
+        n, stop, draw = _grow(key, draw, n, limit, method, field, sphere, tissue, rules, points, scratch)
         verdict[1 + end] = stop
         reason = reason_to_reject(tissue, stop)
         if reason != KEPT:
@@ -129,6 +163,7 @@ def _track_seed(
             return 0
         if end == 0:
             _reverse(points, n)
+            look(field.rows, field.row_of, points[n - 1, 0], points[n - 1, 1], points[n - 1, 2], scratch.sh)
             if n - 1 > rules.max_seed_depth:
                 limit = min(limit, n + rules.max_seed_depth)
     if n < 2 or (n - 1) * rules.step_mm < rules.min_length_mm:
@@ -137,12 +172,13 @@ def _track_seed(
     return n
 
 
-@kernel
+@bare_kernel
 def _grow(
     key: np.uint64,
     draw: np.uint64,
     n: int,
     limit: int,
+    method: Any,
     field: Field,
     sphere: Sphere,
     tissue: Tissue,
@@ -153,27 +189,19 @@ def _grow(
     """Add points to one end until it stops; return the number of points, the reason and the next draw."""
     n_start = n
     n_furthest, n_back = n, 0
-    is_first = n == 1
-    _arrive(field, tissue, rules, points[n - 1], scratch)
+    is_drawn = n == 1
     while True:
-        stop = GO_ON
         if n == limit:
             return n, TOO_LONG, draw
-        direction = scratch.taken[n - 1]
-        if not is_first:
-            direction = next_direction(sphere, rules, direction, keyed_uniform(key, draw), scratch)
-            draw += np.uint64(1)
-        is_first = False
-        if direction < 0:
-            stop = LOW_SIGNAL
-        else:
-            for axis in range(3):
-                points[n, axis] = points[n - 1, axis] + sphere.steps[direction, axis]
-            scratch.taken[n] = direction
+        has_moved, draw = advance(method, field, sphere, rules, key, draw, is_drawn, n, points, scratch)
+        is_drawn = False
+        if has_moved:
             n += 1
-            stop = _arrive(field, tissue, rules, points[n - 1], scratch)
-        if stop == GO_ON:
-            continue
+            stop = _stop_at(field, tissue, rules, points, n - 1, scratch)
+            if stop == GO_ON:
+                continue
+        else:
+            stop = LOW_SIGNAL
         if reason_to_reject(tissue, stop) == KEPT:
             if stop == ENTERED_CORTEX and tissue.crop:
                 crop_to_interface(tissue, points, n, scratch.fractions)
@@ -185,30 +213,26 @@ def _grow(
         if n_back > rules.max_backtrack or n_furthest - n_back <= n_start:
             return n, stop, draw
         n = n_furthest - n_back
-        _arrive(field, tissue, rules, points[n - 1], scratch)
+        look(field.rows, field.row_of, points[n - 1, 0], points[n - 1, 1], points[n - 1, 2], scratch.sh)
 
 
-@kernel
-def _arrive(field: Field, tissue: Tissue, rules: Rules, point: Floats, scratch: Scratch) -> int:
-    """Why a streamline stops at this point, or 0 with the orientation field interpolated into `sh`."""
-    x, y, z = np.float64(point[0]), np.float64(point[1]), np.float64(point[2])
+@bare_kernel
+def _stop_at(field: Field, tissue: Tissue, rules: Rules, points: Floats, n: int, scratch: Scratch) -> int:
+    """Why a streamline stops at point n, where the field is in ``scratch.sh``; 0 where it goes on."""
+    x, y, z = np.float64(points[n, 0]), np.float64(points[n, 1]), np.float64(points[n, 2])
     nx, ny, nz = field.row_of.shape
-    if not (-0.5 <= x < nx - 0.5 and -0.5 <= y < ny - 0.5 and -0.5 <= z < nz - 0.5):
+    if not (-0.5 <= x < nx - 2.5 and -0.5 <= y < ny - 2.5 and -0.5 <= z < nz - 2.5):
         return LEFT_IMAGE
     if tissue.fractions.shape[0] > 0:
-        stop = tissue_stop(tissue, x, y, z, scratch.fractions)
-        if stop != GO_ON:
-            return stop
-        packed_trilinear(field.rows, field.row_of, x, y, z, scratch.sh)
-        return GO_ON
-    if packed_trilinear(field.rows, field.row_of, x, y, z, scratch.sh) < 0.5:
+        return tissue_stop(tissue, x, y, z, scratch.fractions)
+    if scratch.sh[INSIDE] < 0.5:
         return LEFT_MASK
-    if field.fa.shape[0] > 0 and trilinear(field.fa, x, y, z) < rules.fa_threshold:
+    if scratch.sh[FA] < rules.fa_threshold:
         return LOW_SIGNAL
     return GO_ON
 
 
-@kernel
+@bare_kernel
 def _reverse(points: Floats, n: int) -> None:
     """Turn the first n points round."""
     for i in range(n // 2):

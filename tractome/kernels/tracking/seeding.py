@@ -82,9 +82,13 @@ def move_to_interface(fractions: NDArray[np.float32], points: Doubles, n_steps: 
                 else:
                     white = middle
             _excess_of_grey(fractions, x + grey * dx, y + grey * dy, z + grey * dz, values)
-            found[item] = values[0] + values[1] > values[3]
+            is_found = values[0] + values[1] > values[3]
             white += _MARGIN if is_grey else -_MARGIN
-            points[item, 0], points[item, 1], points[item, 2] = x + white * dx, y + white * dy, z + white * dz
+            x, y, z = x + white * dx, y + white * dy, z + white * dz
+            _excess_of_grey(fractions, x, y, z, values)
+            # Where the map ends there is no tissue, and no interface.
+            found[item] = is_found and values[0] + values[1] + values[2] + values[3] + values[4] >= 0.5
+            points[item, 0], points[item, 1], points[item, 2] = x, y, z
             break
     return found
 

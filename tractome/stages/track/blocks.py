@@ -81,7 +81,7 @@ def track(
     field, tissue = gates.keep_inside(field, tissue)
     has_depth = source_in_force(options, seed_points) == "balanced" and seed_mask is None
     engine = Engine.build(field, options, tissue, fa, has_depth=has_depth)
-    source = make_source(Material(field, options, tissue, fa, seed_mask, seed_points, fixels, engine.directions))
+    source = make_source(Material(field, options, tissue, fa, seed_mask, seed_points, fixels, engine.sphere.directions))
     set_threads(options.n_threads)
     goal = Goal.of(options, source.n_seeds)
     n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
@@ -93,8 +93,8 @@ def track(
         n_now = min(n_now, n_block, source.round_end - first if source.round_end is not None else n_block)
         starts, directions = source.draw(first, n_now)
         track_block(
-            np.uint64(options.random_seed), first, starts, directions, engine.field, engine.sphere, engine.tissue,
-            engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
+            options.random_seed, first, starts, directions, engine.method, engine.field, engine.sphere,
+            engine.tissue, engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
         )  # fmt: skip
         gates.apply(points[:n_now], n_points[:n_now], verdicts[:n_now], field.grid)
         limit = None if goal.n_wanted is None else goal.n_wanted - n_accepted

@@ -13,11 +13,18 @@ _HOPELESS = 1000
 """Tracking gives up when so many times `max_seeds_per_streamline` seeds gave no streamline at all."""
 
 
+_DEFAULT_STEP = {"second-order": 0.5}
+"""Of the mean voxel size; a quarter for the methods that are not here."""
+
+_DEFAULT_PROBE = 0.5
+"""Of the mean voxel size."""
+
+
 def step_size_mm(options: TrackOptions, grid: Grid) -> float:
-    """Step in force: what was asked for, or a quarter of the mean voxel size."""
+    """Step in force: what was asked for, or a share of the mean voxel size: half for arcs, a quarter otherwise."""
     if options.step_size_mm is not None:
         return options.step_size_mm
-    return 0.25 * float(np.cbrt(grid.voxel_volume_mm3))
+    return _DEFAULT_STEP.get(options.method, 0.25) * float(np.cbrt(grid.voxel_volume_mm3))
 
 
 def max_angle_deg(options: TrackOptions, grid: Grid) -> float:
@@ -26,6 +33,11 @@ def max_angle_deg(options: TrackOptions, grid: Grid) -> float:
         return options.max_angle_deg
     quarter_voxel_mm = 0.25 * float(np.cbrt(grid.voxel_volume_mm3))
     return min(45.0, 15.0 * step_size_mm(options, grid) / quarter_voxel_mm)
+
+
+def probe_length_mm(options: TrackOptions, grid: Grid) -> float:
+    """How far parallel transport looks ahead: half of the mean voxel size, a step at least."""
+    return max(step_size_mm(options, grid), _DEFAULT_PROBE * float(np.cbrt(grid.voxel_volume_mm3)))
 
 
 def min_length_mm(options: TrackOptions, grid: Grid, *, has_tissue: bool) -> float:
