@@ -66,7 +66,7 @@ class ReadOptions(_Checked):
     )
 
 
-TENSOR_METHODS = ("wls", "ols", "iwls")
+TENSOR_METHODS = ("wls", "ols", "iwls", "robust")
 FOD_MODELS = ("auto", "csd", "msmt", "tensor")
 
 
@@ -75,10 +75,16 @@ class FitOptions(_Checked):
     """Tensors and fibre orientation distributions."""
 
     tensor_method: str = _option(
-        "wls", "Least squares: weighted, ordinary or iteratively reweighted.", choices=TENSOR_METHODS
+        "wls",
+        "Least squares: weighted, ordinary, iteratively reweighted, or robust (leaves outliers out).",
+        choices=TENSOR_METHODS,
     )
     tensor_max_b_s_per_mm2: float = _option(
         1500.0, "Shells above this are left out of the tensor fit when enough volumes remain.", unit="s/mm2", low=100
+    )
+    tensor_all_volumes: bool = _option(False, "Fit tensors to every volume, whatever its b-value.")
+    tensor_outlier_cutoff: float = _option(
+        3.0, "The robust fit leaves out residuals above this many standard deviations of the noise.", low=2, high=20
     )
     model: str = _option(
         "auto",
@@ -102,7 +108,7 @@ class FitOptions(_Checked):
     bootstrap_seed: int = _option(0, "Seed of the bootstrap's random signs.", low=0, high=2**63 - 1)
 
 
-DIRECTION_METHODS = ("probabilistic", "deterministic")
+DIRECTION_METHODS = ("probabilistic", "second-order", "parallel-transport", "deterministic")
 SEED_SOURCES = ("balanced", "white-matter", "interface", "grid", "points", "dynamic")
 DEFAULT_STREAMLINES = 100_000
 
