@@ -84,4 +84,4 @@ def _from_text(path: Path) -> NDArray[np.float64]:
             message = f"{path}, line {number} has {len(row)} numbers; the rows before have {len(rows[0])}."
             raise TableError(message)
         rows.append(row)
-    return np.array(rows, dtype=np.float64).reshape(len(rows), -1)
+    return np.array(rows, dtype=np.float64).reshape(len(rows), len(rows[0]) if rows else 0)
