@@ -12,10 +12,14 @@ from tractome.datatypes.diffusion import DiffusionImage, GradientTable
 from tractome.datatypes.grid import Grid
 from tractome.errors import GradientError
 from tractome.kernels import tensor
+from tractome.kernels._jit import sweep
+from tractome.kernels.tensor import vectors
 from tractome.options import TENSOR_METHODS, FitOptions
-from tractome.stages.fit import fit_tensors, principal_directions, tensor_maps
+from tractome.stages.fit import fit_tensors, principal_directions, tensor_maps, tensor_notices
 
 N_REWEIGHTINGS = {"ols": 0, "wls": 1, "iwls": 3}
+PLAIN_METHODS = tuple(N_REWEIGHTINGS)
+FULL_ROBUST = FitOptions(tensor_method="robust")
 
 
 def noisy_scan(n=150, snr=20):
@@ -23,7 +27,7 @@ def noisy_scan(n=150, snr=20):
     return image(rician([fibre_signal(gradients, axis) for axis in random_axes(n)], snr), gradients)
 
 
-@pytest.mark.parametrize("method", TENSOR_METHODS)
+@pytest.mark.parametrize("method", PLAIN_METHODS)
 def test_fit_is_its_slow_twin(method):
     scan = noisy_scan()
     field = fit_tensors(scan, FitOptions(tensor_method=method))
@@ -59,16 +63,6 @@ def test_eigen_is_its_slow_twin():
         np.testing.assert_allclose(values[voxel], expected, atol=1e-12)
         if voxel > 1:
             assert abs(principal[voxel] @ vectors[:, 0]) > 1 - 1e-9
-            np.testing.assert_allclose(
-                tensor.anisotropy(values[voxel : voxel + 1])[0] if expected[0] > 0 else 0,
-                naive.fractional_anisotropy(expected) if expected[0] > 0 else 0,
-                atol=1e-7,
-            )
-
-
-def test_anisotropy_lies_between_its_limits():
-    values = np.array([[1.0, 0, 0], [1, 1, 1], [0, 0, 0], [1, -5, -5], [1, 1, 0], [np.nan] * 3])
-    np.testing.assert_allclose(tensor.anisotropy(values), [1, 0, 0, 1, np.sqrt(0.5), np.nan], atol=1e-12)
 
 
 def test_bad_signals_are_left_out_of_their_voxel_only():
@@ -171,6 +165,174 @@ def test_gradients_that_leave_the_tensor_open_are_refused(gradients):
     scan = image(np.ones((2, gradients.n_volumes)), gradients)
     with pytest.raises(GradientError, match="do not determine a tensor"):
         fit_tensors(scan, FitOptions())
+
+
+def test_scalars_are_their_slow_twin():
+    tensors = np.random.default_rng(3).normal(size=(400, 6)).astype(np.float32) * 1e-3
+    tensors[:200, [0, 2, 5]] += 3e-3
+    tensors[0], tensors[1] = 0, (1e-3, 0, 1e-3, 0, 0, 1e-3)
+    tensors[2], tensors[3] = (2e-3, 0, 1e-3, 0, 0, 1e-3), np.nan
+    maps = np.empty((4, 400), np.float32)
+    tensor.tensor_scalars(tensors, 0, 150, maps)
+    tensor.tensor_scalars(tensors, 150, 400, maps)
+    assert np.isnan(maps[:, 3]).all() and (maps[:, 0] == 0).all()
+    for voxel in [1, 2, *range(4, 400)]:
+        values = np.maximum(naive.eigen(tensors[voxel])[0], 0)
+        if not values.any():
+            assert not maps[:, voxel].any()
+            continue
+        expected = [naive.fractional_anisotropy(values), values.mean(), values[0], values[1:].mean()]
+        np.testing.assert_allclose(maps[0, voxel], expected[0], atol=1e-6)
+        np.testing.assert_allclose(maps[1:, voxel], expected[1:], rtol=1e-6, atol=1e-10)
+
+
+def test_elementary_functions_are_those_of_numpy():
+    values = np.r_[np.float32(np.exp(np.random.default_rng(0).uniform(-80, 80, 500))), 0, -1, np.nan, np.inf, 1e-40]
+    row = np.r_[values, np.ones(7)].astype(np.float32)
+    logs, usable = np.empty(len(row)), np.empty(len(row))
+    n_bad = vectors.logarithms(row, len(values), np.empty(len(row), np.int32), logs, usable)
+    assert n_bad == 5
+    np.testing.assert_allclose(logs[:500], np.log(row[:500].astype(float)), atol=2e-9, rtol=0)
+    assert (usable[:500] == 1).all() and not usable[500:].any() and not logs[500:].any()
+    exponents = np.linspace(-8, 8, 100)
+    found = exponents.copy()
+    vectors.exponentials(found)
+    np.testing.assert_allclose(found, np.exp(exponents), rtol=2e-6)
+    extremes = np.array([-1e30, 1e30])
+    vectors.exponentials(extremes)
+    assert 0 < extremes[0] < 1e-13 and np.isfinite(extremes[1])
+
+
+# --- outliers ---
+
+
+def spoilt_scan(n=120, snr=25, n_spoilt=4):
+    """A noisy scan, the same with some signals lost, and where."""
+    scan = noisy_scan(n, snr)
+    rng = np.random.default_rng(5)
+    signal = scan.signal.copy()
+    for voxel in range(n):
+        volumes = rng.choice(np.flatnonzero(scan.gradients.bvals > 0), n_spoilt, replace=False)
+        signal[voxel, volumes] *= rng.choice([0.3, 2.5], n_spoilt)
+    # Signals that were low already are lost within the noise.
+    is_spoilt = np.abs(signal - scan.signal) > 5 * 1000 / snr
+    return scan, DiffusionImage(signal, scan.gradients, scan.mask, scan.grid), is_spoilt
+
+
+def robust_by_kernel(scan, scan_noise, cutoff):
+    bvals, bvecs = scan.gradients.bvals, scan.gradients.bvecs
+    moments, n = tensor.tensor_moments(bvals, bvecs), scan.n_voxels
+    written = np.empty((n, 6), np.float32), np.empty(n, np.float32), np.empty(n, np.int8), np.empty(n, np.int32)
+    more = np.empty(n, np.int32), np.empty(n, np.float32)
+    tensor.fit_robust(
+        0, n, scan.signal, np.arange(len(bvals)), moments, tensor.tensor_start(moments, len(bvals)), scan_noise, cutoff,
+        np.empty((0, 3, 3), np.float32), *written, *more,
+    )  # fmt: skip
+    return (*written, *more)
+
+
+def test_robust_fit_is_its_slow_twin():
+    _, scan, _ = spoilt_scan(80)
+    tensors, s0, status, _, n_outliers, noises = robust_by_kernel(scan, 40.0, 3.0)
+    assert not (status & tensor.REJECTION_REFUSED).any()
+    for voxel in range(scan.n_voxels):
+        expected, expected_s0, n_found, noise = naive.robust_tensor_fit(
+            scan.signal[voxel], scan.gradients.bvals, scan.gradients.bvecs, 40.0, 3.0
+        )
+        assert n_outliers[voxel] == n_found
+        np.testing.assert_allclose(noises[voxel], noise, rtol=1e-4)
+        np.testing.assert_allclose(tensors[voxel], expected, rtol=1e-4, atol=1e-8)
+        np.testing.assert_allclose(s0[voxel], expected_s0, rtol=1e-5)
+
+
+def test_robust_fit_finds_planted_outliers_and_restores_fa():
+    clean, spoilt, is_spoilt = spoilt_scan()
+    truth = 1.45 / np.sqrt(1.7**2 + 2 * 0.25**2)
+    error = {}
+    for name, scan, method in (("clean", clean, "wls"), ("spoilt", spoilt, "wls"), ("robust", spoilt, "robust")):
+        field = fit_tensors(scan, FitOptions(tensor_method=method))
+        error[name] = np.sqrt(np.mean((tensor_maps(field)["fa"].values - truth) ** 2))
+    assert error["spoilt"] > 3 * error["clean"]
+    assert error["robust"] < 1.25 * error["clean"]
+    found = field.n_outliers
+    assert found.sum() > 0.93 * is_spoilt.sum()
+    assert found.sum() < 1.3 * is_spoilt.sum()
+    assert field.counts["outliers"] == found.sum()
+    assert field.counts["voxels_with_outliers"] == np.count_nonzero(found)
+
+
+def test_robust_fit_rejects_nothing_without_cause():
+    gradients, axes = table((30,), (1000.0,)), random_axes(30)
+    field = fit_tensors(image([fibre_signal(gradients, axis) for axis in axes], gradients), FULL_ROBUST)
+    assert not field.n_outliers.any()
+    field = fit_tensors(noisy_scan(200, 20), FULL_ROBUST)
+    # Three standard deviations of Gaussian noise: 0.27 percent.
+    assert field.n_outliers.sum() < 0.01 * field.n_outliers.size * 38
+    assert fit_tensors(noisy_scan(20), FitOptions()).n_outliers is None
+
+
+def test_outliers_are_kept_where_the_tensor_would_hang_on_too_few_measurements():
+    gradients = table((12,), (1000.0,), n_b0=2)
+    scan = image(rician([fibre_signal(gradients, axis) for axis in random_axes(100)], 15), gradients)
+    tensors, _, status, _, n_outliers, _ = robust_by_kernel(scan, 1.0, 0.5)
+    is_kept = (status & tensor.REJECTION_REFUSED) != 0
+    assert is_kept.sum() > 3 and not n_outliers[is_kept].any()
+    plain = fit_tensors(scan, FitOptions(tensor_method="iwls"))
+    np.testing.assert_array_equal(tensors[is_kept], plain.tensors[is_kept])
+
+
+def test_notices_say_what_was_counted():
+    gradients = table((20,), (1000.0,))
+    rising = isotropic_signal(gradients, 0.8e-3) * np.exp(2 * gradients.bvecs[:, 2] ** 2)
+    signal = np.array([rising, isotropic_signal(gradients, 0.8e-3), np.zeros(gradients.n_volumes)])
+    notices = tensor_notices(fit_tensors(image(signal, gradients), FitOptions()))
+    assert [notice.split(" ", 6)[:5] for notice in notices] == [["1", "of", "3", "voxels", "(33"]] * 3
+    assert "not positive definite" in notices[0] and "too few" in notices[1] and "zero or less" in notices[2]
+    assert tensor_notices(fit_tensors(image(signal[1:2], gradients), FitOptions())) == ()
+
+
+# --- every voxel alone ---
+
+
+@pytest.mark.parametrize("method", TENSOR_METHODS)
+def test_a_voxel_does_not_depend_on_its_neighbours(method):
+    """Two voxels are worked on at a time: neither the partner, nor the side, nor the thread may show in the bytes."""
+    _, scan, _ = spoilt_scan(61)
+    signal = scan.signal.copy()
+    signal[7, 3] = signal[20, 9] = 0
+    gradients = scan.gradients
+    moments = tensor.tensor_moments(gradients.bvals, gradients.bvecs)
+    shared = np.arange(gradients.n_volumes), moments, tensor.tensor_start(moments, gradients.n_volumes)
+    no_deviations = np.empty((0, 3, 3), np.float32)
+
+    def fitted(signal, n_per_piece):
+        n = len(signal)
+        written = np.zeros((n, 6), np.float32), np.zeros(n, np.float32), np.zeros(n, np.int8), np.zeros(n, np.int32)
+        if method == "robust":
+            more = np.zeros(n, np.int32), np.zeros(n, np.float32)
+            arguments = (*shared, 40.0, 3.0, no_deviations, *written, *more)
+            sweep(tensor.fit_robust, 0, n, n_per_piece, signal, *arguments)
+            return (*written, *more)
+        sweep(tensor.fit_tensors, 0, n, n_per_piece, signal, *shared, N_REWEIGHTINGS[method], no_deviations, *written)
+        return written
+
+    together = fitted(signal, 1000)
+    for first, n_per_piece in ((0, 1), (0, 7), (1, 4), (2, 1000)):
+        for own, expected in zip(fitted(signal[first:], n_per_piece), together, strict=True):
+            np.testing.assert_array_equal(own, expected[first:])
+
+
+def test_every_volume_is_used_when_asked_for():
+    gradients = table((30, 30), (1000.0, 3000.0))
+    scan = image([fibre_signal(gradients, (1, 0, 0))] * 2, gradients)
+    signal = scan.signal.copy()
+    signal[:, gradients.bvals > 2000] *= 1.2
+    scan = DiffusionImage(signal, gradients, scan.mask, scan.grid)
+    low, full = (
+        tensor_maps(fit_tensors(scan, o))["md"].values[0] for o in (FitOptions(), FitOptions(tensor_all_volumes=True))
+    )
+    assert abs(low / (2.2e-3 / 3) - 1) < 1e-4
+    assert full < 0.95 * low
 
 
 @pytest.mark.real

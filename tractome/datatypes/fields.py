@@ -75,7 +75,9 @@ class TensorField:
     mask, grid
         As in `ScalarMap`.
     counts : dict of str to int
-        What happened, by name: voxels not positive definite, signals at or below zero that were replaced, and so on.
+        What happened, by name: voxels not positive definite, signals at or below zero that were left out, and so on.
+    n_outliers : (n_voxels,) int32 or None
+        Measurements left out of the voxel's fit as outliers; None when nothing looked for them.
     """
 
     tensors: NDArray[np.float32]
@@ -83,6 +85,7 @@ class TensorField:
     mask: NDArray[np.bool_]
     grid: Grid
     counts: dict[str, int] = field(default_factory=dict)
+    n_outliers: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         mask = require_mask(self.mask, self.grid)
@@ -92,6 +95,10 @@ class TensorField:
         require_shape(s0, (n_voxels,), "The S0 map", ImageError)
         for name, value in (("mask", mask), ("tensors", tensors), ("s0", s0)):
             object.__setattr__(self, name, value)
+        if self.n_outliers is not None:
+            n_outliers = frozen(self.n_outliers, np.int32)
+            require_shape(n_outliers, (n_voxels,), "The map of outliers", ImageError)
+            object.__setattr__(self, "n_outliers", n_outliers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,16 +16,8 @@ from numpy.typing import NDArray
 from tractome.kernels._jit import kernel, parallel_kernel, prange
 from tractome.kernels.harmonics import delta_zonal, orders, zonal_basis
 from tractome.kernels.random import keyed_bits, stream_key
-from tractome.kernels.tensor import (
-    FITTED,
-    N_PRODUCTS,
-    N_UNKNOWNS,
-    NOT_DETERMINED,
-    eigen,
-    fill_products,
-    fit_weighted,
-    take_logarithms,
-)
+from tractome.kernels.tensor import FITTED, N_UNKNOWNS, NOT_DETERMINED, eigen
+from tractome.kernels.tensor.single import N_PRODUCTS, fill_products, fit_weighted, take_logarithms
 
 Array = NDArray[Any]
 

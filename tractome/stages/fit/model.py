@@ -133,12 +133,13 @@ def _tensor_choice(shells: list[Shell], counts: dict[Shell, int], options: FitOp
 def tensor_volumes(gradients: GradientTable, options: FitOptions) -> NDArray[np.int64]:
     """Volumes of the tensor fit: b0 and the shells up to ``tensor_max_b_s_per_mm2``, or more where those are too few.
 
-    Shells above the limit are added, lowest first, until there are `MIN_TENSOR_DIRECTIONS` distinct directions.
+    Shells above the limit are added, lowest first, until there are `MIN_TENSOR_DIRECTIONS` distinct directions; all are
+    taken with ``tensor_all_volumes``.
     """
     chosen = [int(volume) for volume in np.flatnonzero(gradients.is_b0)]
     directions: list[int] = []
     for shell in gradients.shells:
-        is_low = shell.b_s_per_mm2 <= options.tensor_max_b_s_per_mm2
+        is_low = options.tensor_all_volumes or shell.b_s_per_mm2 <= options.tensor_max_b_s_per_mm2
         if is_low or n_distinct_directions(gradients.bvecs[directions]) < MIN_TENSOR_DIRECTIONS:
             directions += shell.volumes
     return np.array(sorted(chosen + directions), dtype=np.int64)
