@@ -56,6 +56,14 @@ ResponseFiles = Annotated[
         show_default=False,
     ),
 ]
+GradDevFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--grad-dev",
+        help="Gradient nonlinearity, nine volumes as the HCP's grad_dev.nii.gz: tensors obey it.",
+        show_default=False,
+    ),
+]
 T1File = Annotated[
     Path | None,
     typer.Option("--t1", help="T1-weighted image, to bring the atlas to the subject.", show_default=False),

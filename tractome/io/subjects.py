@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from tractome.datatypes.diffusion import DiffusionImage
 from tractome.datatypes.grid import Grid, require_same_grid
 from tractome.errors import ImageError
+from tractome.io.grad_dev import read_grad_dev
 from tractome.io.gradients import GradientsRead, read_gradients, require_enough
 from tractome.io.images import read_mask
 from tractome.io.nifti import NiftiFile, open_nifti
+from tractome.io.packing import pack_volumes
 from tractome.options import ReadOptions
 
 PathLike = str | os.PathLike[str]
@@ -46,6 +48,7 @@ def read_diffusion(
     mask: PathLike | MaskMaker,
     options: ReadOptions,
     progress: Progress | None = None,
+    grad_dev: PathLike | None = None,
 ) -> DiffusionRead:
     """Read a diffusion scan, packed by its mask volume by volume: memory stays near the size of the packed array.
 
@@ -61,6 +64,8 @@ def read_diffusion(
     options : ReadOptions
     progress : callable or None
         Called with the number of volumes read and the number there are.
+    grad_dev : path or None
+        Gradient nonlinearity of the scan, see `read_grad_dev`.
 
     Raises
     ------
@@ -85,8 +90,12 @@ def read_diffusion(
     else:
         inside, mask_grid = read_mask(mask)
         require_same_grid(file.grid, mask_grid, str(dwi), str(mask))
-    signal, filled, n_replaced = _pack(file, table, inside, progress)
+    signal, filled, n_replaced = pack_volumes(file, table.kept, inside, progress)
     notices = [*file.notices, *table.notices]
+    deviation = None
+    if grad_dev is not None:
+        deviation, said = read_grad_dev(grad_dev, inside, file.grid)
+        notices += said
     if n_replaced:
         notices.append(f"{n_replaced} values of {Path(dwi).name} inside the mask are not finite: taken as 0.")
     gradients = table.gradients
@@ -99,7 +108,7 @@ def read_diffusion(
         gradients = gradients.select(np.flatnonzero(filled))
         require_enough(gradients)
         signal = _keep_columns(signal, filled)
-    return DiffusionRead(DiffusionImage(signal, gradients, inside, file.grid), tuple(notices))
+    return DiffusionRead(DiffusionImage(signal, gradients, inside, file.grid, deviation), tuple(notices))
 
 
 def _no_b0(path: Path) -> ImageError:
@@ -132,41 +141,6 @@ def _made_mask(make_mask: MaskMaker, mean_b0: NDArray[np.float32], grid: Grid) -
         message = "No brain was found in the mean b0. Give a mask made by another tool with --mask."
         raise ImageError(message)
     return mask
-
-
-def _pack(
-    file: NiftiFile, table: GradientsRead, mask: NDArray[np.bool_], progress: Progress | None
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], int]:
-    """Read the kept volumes inside the mask.
-
-    Returns
-    -------
-    signal : (n_voxels, k) float32
-        Values that are not finite are 0.
-    filled : (k,) bool
-        False for volumes that are 0 in the whole mask.
-    n_replaced : int
-        Number of values that were not finite.
-    """
-    # Voxels in C order of the mask, at their places in the file, where x runs fastest.
-    places = np.ravel_multi_index(mask.nonzero(), mask.shape, order="F")
-    column_of = {int(volume): column for column, volume in enumerate(table.kept)}
-    signal = np.empty((len(places), len(column_of)), dtype=np.float32)
-    filled = np.zeros(len(column_of), dtype=np.bool_)
-    n_replaced = 0
-    for index, stored in enumerate(file.stored_volumes()):
-        column = column_of.get(index)
-        if column is not None:
-            values = file.scaled(stored[places])
-            finite = np.isfinite(values)
-            if not finite.all():
-                n_replaced += int(np.count_nonzero(~finite))
-                values[~finite] = 0.0
-            filled[column] = values.any()
-            signal[:, column] = values
-        if progress is not None:
-            progress(index + 1, file.n_volumes)
-    return signal, filled, n_replaced
 
 
 def _keep_columns(signal: NDArray[np.float32], keep: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -36,6 +36,8 @@ class ScanFiles:
         None to make one from the scan.
     responses : tuple of Path
         Response files of white matter, and of grey matter and CSF, to use in place of estimated ones.
+    grad_dev : Path or None
+        Gradient nonlinearity, as the HCP writes it; the tensors obey it.
     """
 
     dwi: Path
@@ -43,6 +45,7 @@ class ScanFiles:
     bvec: Path | None
     mask: Path | None = None
     responses: tuple[Path, ...] = ()
+    grad_dev: Path | None = None
 
 
 def find_scan(
@@ -51,6 +54,7 @@ def find_scan(
     bvec: Path | None = None,
     mask: Path | None = None,
     responses: tuple[Path, ...] = (),
+    grad_dev: Path | None = None,
 ) -> ScanFiles:
     """Name the files of a scan: b-values and directions lie beside it unless given.
 
@@ -74,11 +78,14 @@ def find_scan(
     if mask is not None and not mask.is_file():
         message = f"There is no mask {mask}. Check the path given with --mask, or leave it out to have one made."
         raise ImageError(message)
+    if grad_dev is not None and not grad_dev.is_file():
+        message = f"There is no {grad_dev}. Check the path given with --grad-dev."
+        raise ImageError(message)
     for path in responses:
         if not path.is_file():
             message = f"There is no response {path}. Check the paths given with --response."
             raise GradientError(message)
-    return ScanFiles(dwi, bval, bvec, mask, responses)
+    return ScanFiles(dwi, bval, bvec, mask, responses, grad_dev)
 
 
 def _beside(dwi: Path, kind: str) -> Path:
@@ -98,7 +105,7 @@ def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: Fit
     options : FitOptions
     """
     subject = ledger.subject
-    inputs = {"dwi": scan.dwi, "bval": scan.bval, "bvec": scan.bvec, "mask": scan.mask}
+    inputs = {"dwi": scan.dwi, "bval": scan.bval, "bvec": scan.bvec, "mask": scan.mask, "grad_dev": scan.grad_dev}
     inputs |= {f"response_{index}": path for index, path in enumerate(scan.responses)}
     step = Step(
         name="fit",
@@ -122,7 +129,8 @@ def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions
 
     listener = ledger.listener
     mask = scan.mask if scan.mask is not None else make_brain_mask
-    found = read_diffusion(scan.dwi, scan.bval, scan.bvec, mask, read, listener.progress("reading", "volumes"))
+    progress = listener.progress("reading", "volumes")
+    found = read_diffusion(scan.dwi, scan.bval, scan.bvec, mask, read, progress, scan.grad_dev)
     for notice in found.notices:
         listener.note(notice)
     image = found.image
@@ -137,6 +145,7 @@ def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions
         "grid": image.grid.describe(),
         "n_voxels": image.n_voxels,
         "brain_volume_ml": image.n_voxels * image.grid.voxel_volume_mm3 / 1000,
+        "gradient_nonlinearity": image.gradient_nonlinearity is not None,
         "mask": "given" if scan.mask is not None else "made from the mean b0",
         "model": plan.choice.model,
         "model_reason": plan.choice.reason,

@@ -7,6 +7,7 @@ from tractome_cli.params import (
     Chosen,
     DwiFile,
     Force,
+    GradDevFile,
     MaskFile,
     OutFolder,
     ResponseFiles,
@@ -27,6 +28,7 @@ def fit(
     bval: BvalFile = None,
     bvec: BvecFile = None,
     mask: MaskFile = None,
+    grad_dev: GradDevFile = None,
     response: ResponseFiles = None,
     subject: SubjectLabel = None,
     threads: Threads = 0,
@@ -38,7 +40,7 @@ def fit(
     terminal = chosen.terminal
     use_threads(threads, terminal)
     with new_subject(out, dwi, subject, terminal, force=force) as ledger:
-        scan = find_scan(dwi, bval, bvec, mask, paths(response))
+        scan = find_scan(dwi, bval, bvec, mask, paths(response), grad_dev)
         record = fit_subject(ledger, scan, chosen[ReadOptions], chosen[FitOptions])
     facts = record.facts
     terminal.summary(

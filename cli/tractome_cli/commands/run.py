@@ -10,6 +10,7 @@ from tractome_cli.params import (
     DwiFile,
     ExcludeMasks,
     Force,
+    GradDevFile,
     IncludeMasks,
     LabelsFile,
     MaskFile,
@@ -47,6 +48,7 @@ def run(
     bval: BvalFile = None,
     bvec: BvecFile = None,
     mask: MaskFile = None,
+    grad_dev: GradDevFile = None,
     response: ResponseFiles = None,
     t1: T1File = None,
     labels: LabelsFile = None,
@@ -74,7 +76,7 @@ def run(
     )
 
     terminal = chosen.terminal
-    scan = find_scan(dwi, bval, bvec, mask, paths(response))
+    scan = find_scan(dwi, bval, bvec, mask, paths(response), grad_dev)
     files = SubjectFiles(
         scan,
         LabelSource(t1, labels, regions),
