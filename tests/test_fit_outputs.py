@@ -9,7 +9,7 @@ import pytest
 from fibres import angle_deg
 from runs import Heard
 
-from tractome.errors import GradientError
+from tractome.errors import GradientError, OptionError
 from tractome.io.images import read_orientation_field, read_volume
 from tractome.io.nifti import open_nifti
 from tractome.io.responses import read_response
@@ -88,6 +88,25 @@ def test_another_response_is_another_result(fitted, phantom, tmp_path):
     first, second = (read_volume(each / name)[0] for each in (folder, again))
     high = first > 0.5
     assert np.median(second[high] / first[high]) == pytest.approx(0.5, abs=0.02)
+
+
+def test_normalisation_is_written_and_divided_out(phantom, tmp_path):
+    _, plain = fit(phantom, tmp_path / "plain", model="msmt")
+    _, folder = fit(phantom, tmp_path / "normal", model="msmt", normalise=True)
+    scale, _ = read_volume(folder / "sub-01_model-msmt_param-normalisation_dwimap.nii.gz")
+    mask = scale > 0
+    for name in ("wmfod", "csf", "gm"):
+        path = f"sub-01_model-msmt_param-{name}_dwimap.nii.gz"
+        first, second = (next(open_nifti(each / path).volumes()) for each in (plain, folder))
+        np.testing.assert_allclose(second[mask], (first[mask] / scale[mask]), rtol=1e-4, atol=1e-6)
+    facts = json.loads((folder / "sub-01_model-msmt_param-wmfod_dwimap.json").read_text())
+    assert set(facts["Normalisation"]["BalanceFactors"]) == {"wm", "gm", "csf"}
+    assert not (plain / "sub-01_model-msmt_param-normalisation_dwimap.nii.gz").exists()
+
+
+def test_normalisation_of_one_tissue_is_refused_at_once(phantom, tmp_path):
+    with pytest.raises(OptionError, match="Add --model msmt"):
+        fit(phantom, tmp_path, normalise=True)
 
 
 def test_a_response_that_is_not_there_or_does_not_fit_stops_fit_at_once(phantom, tmp_path):

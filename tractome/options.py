@@ -101,6 +101,11 @@ class FitOptions(_Checked):
         unit="s/mm2",
         low=100,
     )
+    normalise: bool = _option(
+        False,
+        "Multi-tissue intensity normalisation of the FODs of msmt: a smooth field is divided out, so that the tissues "
+        "add up to the same everywhere.",
+    )
     n_peaks: int = _option(
         0, "Also write an image of so many highest peaks of the orientations; 0 for none.", low=0, high=16
     )

@@ -57,7 +57,7 @@ class SubjectFolder:
         return self._file("dwi", f"model-tensor_param-{parameter}_dwimap.nii.gz")
 
     def orientations(self, model: str, tissue: str = "wmfod") -> Path:
-        """The FOD image of a model (``odf`` of a bootstrapped tensor), or a companion (``gm``, ``csf``, ``afd``)."""
+        """The FOD image of a model (``odf`` of a bootstrapped tensor), or what belongs to it (``gm``, ``csf``, ``afd``)."""
         tissue = "odf" if model == "tensor" else tissue
         return self._file("dwi", f"model-{model}_param-{tissue}_dwimap.nii.gz")
 

@@ -11,6 +11,7 @@ import numpy as np
 from tractome.datatypes.diffusion import DiffusionImage
 from tractome.datatypes.fields import OrientationField, ScalarMap, TensorField
 from tractome.datatypes.response import ModelChoice, Response
+from tractome.errors import OptionError
 from tractome.io.images import write_orientation_field, write_packed, write_scalar_map
 from tractome.io.responses import read_response, write_response
 from tractome.options import FitOptions
@@ -30,10 +31,18 @@ def plan_model(image: DiffusionImage, options: FitOptions, responses: tuple[Path
     """Decide on the model before anything slow: a response that does not fit the scan is refused here."""
     from tractome.stages.fit import choose_model, given_response
 
-    if not responses:
-        return ModelPlan(choose_model(image.gradients, options))
-    response = given_response([read_response(path) for path in responses], image.gradients, options)
-    return ModelPlan(response.choice, response)
+    if responses:
+        response = given_response([read_response(path) for path in responses], image.gradients, options)
+        plan = ModelPlan(response.choice, response)
+    else:
+        plan = ModelPlan(choose_model(image.gradients, options))
+    if options.normalise and plan.choice.model != "msmt":
+        message = (
+            f"Intensity normalisation needs the FODs of several tissues; the model is {plan.choice.model} "
+            f"({plan.choice.reason}). Add --model msmt, or leave --normalise out."
+        )
+        raise OptionError(message)
+    return plan
 
 
 def make_orientations(
@@ -51,6 +60,9 @@ def make_orientations(
         }
         for tissue, zonal in response.zonal.items():
             write_response(made(ledger.subject.response(plan.choice.model, tissue)), zonal, response.bvals)
+    if options.normalise:
+        field, normalisation = _normalised(ledger.subject, field, plan.choice.model, made)
+        explained["Normalisation"] = normalisation
     _write_field(ledger.subject, field, plan.choice.model, explained, made)
     _write_summaries(ledger.subject, field, plan.choice.model, options, made)
     return field
@@ -65,6 +77,19 @@ def _orientations(
         return bootstrap_orientations(image, options, ledger.listener.progress("bootstrap", "voxels")), None
     response = plan.response if plan.response is not None else estimate_response(image, tensors, options)
     return fit_fods(image, response, options, ledger.listener.progress("orientations", "voxels")), response
+
+
+def _normalised(
+    subject: SubjectFolder, field: OrientationField, model: str, made: Made
+) -> tuple[OrientationField, dict[str, Any]]:
+    """Normalise, and write the field that was divided out."""
+    from tractome.stages.fit import normalise_tissues
+
+    found = normalise_tissues(field)
+    facts = {"BalanceFactors": found.balance, "ShareOfVoxelsUsed": round(found.share_used, 4)}
+    explained = {"Name": "what FODs and companions were divided by", "Method": "multi-tissue intensity normalisation"}
+    write_scalar_map(made(subject.orientations(model, "normalisation"), sidecar=True), found.scale, explained | facts)
+    return found.field, facts
 
 
 def _write_field(

@@ -4,6 +4,7 @@ from tractome.stages.fit.fixels import segment_fixels
 from tractome.stages.fit.fods import bootstrap_orientations, fit_fods
 from tractome.stages.fit.given import given_response
 from tractome.stages.fit.model import choose_model
+from tractome.stages.fit.normalise import normalise_tissues
 from tractome.stages.fit.responses import estimate_response
 from tractome.stages.fit.tensors import fit_tensors, principal_directions, tensor_maps, tensor_notices
 
@@ -14,6 +15,7 @@ __all__ = [
     "fit_fods",
     "fit_tensors",
     "given_response",
+    "normalise_tissues",
     "principal_directions",
     "segment_fixels",
     "tensor_maps",
