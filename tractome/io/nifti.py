@@ -9,13 +9,14 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
@@ -23,9 +24,11 @@ from tractome.errors import ImageError, SpaceError
 from tractome.io.atomic import replacing
 
 COMPRESSION_LEVEL = 1
-"""Of gzip: measured on a scan, level 6 takes five times as long for a file 5 percent smaller."""
+"""Of isal's gzip: measured on maps, ten times as fast as zlib's level 1 and as small as its level 6."""
+_DAMAGED_GZIP: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, isal_zlib.error)
 
 _HEADER_BYTES = 352
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +90,41 @@ class NiftiFile:
                     if volume == self.n_volumes - 1:
                         stream.read(1)  # makes gzip compare its checksum
                     yield np.frombuffer(raw, dtype=self.dtype)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except _DAMAGED_GZIP as error:
             raise _damaged(self.values_path, str(error)) from error
         except OSError as error:
             raise _unreadable(self.values_path, error) from error
+
+    def some_stored_volumes(self, volumes: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """As `stored_volumes`, only those named, rising; nothing after the last is read, nor between if it can be."""
+        if self.is_compressed:
+            wanted, last = set(volumes), max(volumes)
+            for index, stored in enumerate(self.stored_volumes()):
+                if index in wanted:
+                    yield stored
+                if index == last:
+                    break
+        else:
+            for volume in volumes:
+                yield stored_piece(self, volume, 0, int(np.prod(self.grid.shape)))
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the values can only be read from the beginning on; told by the first bytes, not by the name."""
+        try:
+            with open(self.values_path, "rb") as stream:
+                return stream.read(2) == _GZIP_MAGIC
+        except OSError as error:
+            raise _unreadable(self.values_path, error) from error
+
+    def require_whole(self) -> None:
+        """Raise ImageError when an uncompressed file is shorter than its header says."""
+        n_bytes = int(np.prod(self.grid.shape)) * self.dtype.itemsize
+        n_there = (self.values_path.stat().st_size - self.offset) // n_bytes
+        if n_there < self.n_volumes:
+            raise _damaged(
+                self.values_path, f"it ends in volume {n_there + 1} of {self.n_volumes} that its header says"
+            )
 
     def scaled(self, stored: NDArray[Any]) -> NDArray[np.float32]:
         """Stored values as float32, with the header's slope and intercept applied in double precision."""
@@ -125,7 +159,7 @@ def open_nifti(path: str | os.PathLike[str]) -> NiftiFile:
         raise ImageError(message)
     try:
         image = nib.load(path)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:  # nibabel decompresses with zlib
         raise _damaged(path, str(error)) from error
     except PermissionError as error:
         raise _unreadable(path, error) from error
@@ -200,9 +234,33 @@ def _affine(path: Path, header: Any) -> tuple[NDArray[np.float64], tuple[str, ..
 def _open_values(path: Path) -> Iterator[IO[bytes]]:
     """Open for one pass; whether it is compressed is told by the first bytes, not by the name."""
     with open(path, "rb", buffering=1 << 20) as stream:
-        compressed = stream.read(2) == b"\x1f\x8b"
+        compressed = stream.read(2) == _GZIP_MAGIC
         stream.seek(0)
-        yield cast(IO[bytes], gzip.GzipFile(fileobj=stream, mode="rb")) if compressed else stream
+        yield cast(IO[bytes], igzip.IGzipFile(fileobj=stream, mode="rb")) if compressed else stream
+
+
+def stored_piece(file: NiftiFile, volume: int, first: int, n_values: int) -> NDArray[Any]:
+    """Stored values of an uncompressed file, unscaled, from place `first` of a volume on (x running fastest).
+
+    Raises
+    ------
+    ImageError
+        The file ends too early or cannot be read.
+    """
+    n_before = volume * int(np.prod(file.grid.shape)) + first
+    stored = np.empty(n_values, dtype=file.dtype)
+    try:
+        with open(file.values_path, "rb", buffering=0) as stream:
+            stream.seek(file.offset + n_before * file.dtype.itemsize)
+            view, n_read = stored.data.cast("B"), 0
+            while n_read < len(view):
+                got = stream.readinto(view[n_read:])
+                if not got:
+                    raise _damaged(file.values_path, f"it ends in volume {volume + 1} of {file.n_volumes}")
+                n_read += got
+    except OSError as error:
+        raise _unreadable(file.values_path, error) from error
+    return stored
 
 
 def _read_exactly(stream: IO[bytes], n_bytes: int) -> bytearray:
@@ -269,7 +327,7 @@ def write_nifti(
         target: IO[bytes] = file
         if str(path).endswith(".gz"):
             # No name and no time in the gzip header: they would make equal images differ.
-            target = cast(IO[bytes], gzip.GzipFile("", "wb", COMPRESSION_LEVEL, file, mtime=0))
+            target = cast(IO[bytes], igzip.IGzipFile("", "wb", COMPRESSION_LEVEL, file, mtime=0))
         target.write(preamble)
         for volume in volumes:
             target.write(np.asarray(volume, dtype=stored).tobytes(order="F"))

@@ -118,17 +118,14 @@ def _no_b0(path: Path) -> ImageError:
 
 def _mean_b0(file: NiftiFile, table: GradientsRead) -> NDArray[np.float32]:
     """Mean of the b0 volumes that hold anything, (x, y, z) float32; reads no further than the last of them."""
-    wanted = set(table.kept[table.gradients.is_b0].tolist())
+    wanted = table.kept[table.gradients.is_b0].tolist()
     total = np.zeros(int(np.prod(file.grid.shape)))
-    n_found, last = 0, max(wanted)
-    for index, stored in enumerate(file.stored_volumes()):
-        if index in wanted:
-            volume = np.nan_to_num(file.scaled(stored), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-            if volume.any():
-                total += volume
-                n_found += 1
-        if index == last:
-            break
+    n_found = 0
+    for stored in file.some_stored_volumes(wanted):
+        volume = np.nan_to_num(file.scaled(stored), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if volume.any():
+            total += volume
+            n_found += 1
     if n_found == 0:
         raise _no_b0(file.path)
     mean = (total / n_found).astype(np.float32).reshape(file.grid.shape, order="F")

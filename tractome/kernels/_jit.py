@@ -132,6 +132,11 @@ def set_threads(n_threads: int) -> int:
     return chosen
 
 
+def n_threads() -> int:
+    """Number of threads in force, see `set_threads`."""
+    return int(numba.get_num_threads())
+
+
 def sweep(task: Callable[..., None], begin: int, end: int, n_per_piece: int, *arguments: Any) -> None:
     """Run a serial kernel ``task(begin, end, *arguments)`` over a range in pieces, on as many threads as are set.
 
@@ -139,11 +144,11 @@ def sweep(task: Callable[..., None], begin: int, end: int, n_per_piece: int, *ar
     which piece is left to chance; a piece must write only what is its own.
     """
     pieces = [(first, min(first + n_per_piece, end)) for first in range(begin, end, n_per_piece)]
-    n_threads = min(numba.get_num_threads(), len(pieces))
-    if n_threads < 2:
+    n_workers = min(n_threads(), len(pieces))
+    if n_workers < 2:
         for piece in pieces:
             task(*piece, *arguments)
         return
-    with ThreadPoolExecutor(n_threads) as pool:
+    with ThreadPoolExecutor(n_workers) as pool:
         for done in [pool.submit(task, *piece, *arguments) for piece in pieces]:
             done.result()
