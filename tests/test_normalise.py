@@ -99,6 +99,15 @@ def test_the_field_is_that_of_the_slow_twin():
     np.testing.assert_allclose(list(found.balance.values()), balance, rtol=1e-4)
 
 
+def test_a_tissue_that_hardly_occurs_is_warned_of(caplog):
+    field, _ = tissue_field(balance=(1.0, 1.0, 30.0))
+    normalise_tissues(field)
+    assert "far from 1" in caplog.text
+    caplog.clear()
+    normalise_tissues(tissue_field()[0])
+    assert not caplog.text
+
+
 def test_a_share_of_the_voxels_is_enough(monkeypatch):
     field, planted = tissue_field(noise=0.05)
     monkeypatch.setattr(normalise, "MAX_VOXELS", 2000)

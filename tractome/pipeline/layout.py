@@ -53,11 +53,11 @@ class SubjectFolder:
         return self._file("dwi", "desc-b0_dwiref.nii.gz")
 
     def tensor_map(self, parameter: str) -> Path:
-        """One map of the tensor model: fa, md, ad, rd, s0, direction (3 volumes) or colorfa (3 volumes)."""
+        """One map of the tensor model: fa, md, ad, rd, s0, noutliers, direction (3 volumes) or colorfa (3 volumes)."""
         return self._file("dwi", f"model-tensor_param-{parameter}_dwimap.nii.gz")
 
     def orientations(self, model: str, tissue: str = "wmfod") -> Path:
-        """The FOD image of a model (``odf`` of a bootstrapped tensor), or what belongs to it (``gm``, ``csf``, ``afd``)."""
+        """FODs of a model (``odf`` of a bootstrapped tensor), or what belongs to them (``gm``, ``csf``, ``afd``)."""
         tissue = "odf" if model == "tensor" else tissue
         return self._file("dwi", f"model-{model}_param-{tissue}_dwimap.nii.gz")
 

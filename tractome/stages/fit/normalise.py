@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,12 @@ FIRST_RANGE, OUTLIER_RANGE = 3.0, 1.5
 """Voxels further than so many interquartile ranges outside the quartiles are left out, first and later."""
 MAX_VOXELS = 100_000
 """Voxels that the field is estimated from, evenly spread; it is evaluated everywhere."""
+
+FAR_FROM_BALANCE = 3.0
+"""Balance factors this many times above or below 1 are worth a warning: their tissue hardly occurs."""
+_LEAST_TOTAL = 1e-9
+
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +75,7 @@ def normalise_tissues(field: OrientationField) -> Normalised:
         raise ImageError(message)
     names = ["wm", *field.tissues]
     shares = np.stack([field.coefficients[:, 0], *field.tissues.values()], axis=1).astype(np.float64)
-    usable = np.flatnonzero(np.isfinite(shares).all(axis=1) & (shares.sum(axis=1) > 0) & (shares >= 0).all(axis=1))
+    usable = np.flatnonzero(np.isfinite(shares).all(axis=1) & (shares.sum(axis=1) > 0))
     chosen = usable[:: max(1, -(-len(usable) // MAX_VOXELS))]
     if len(chosen) < 10 * _n_terms():
         message = (
@@ -78,6 +85,13 @@ def normalise_tissues(field: OrientationField) -> Normalised:
     places = _unit_places(field)
     basis, sample = _polynomials(places[chosen]), shares[chosen]
     weights, balance, used = _solve(basis, sample, names)
+    if np.abs(np.log(balance)).max() > np.log(FAR_FROM_BALANCE):
+        found = ", ".join(f"{name} {factor:.2f}" for name, factor in zip(names, balance, strict=True))
+        logger.warning(
+            "Intensity normalisation: the balance factors (%s) are far from 1; a tissue that hardly occurs in the mask "
+            "leaves them, and the scale of the FODs, uncertain.",
+            found,
+        )
     scale = np.empty(len(shares))
     for first in range(0, len(shares), 65536):
         block = slice(first, first + 65536)
@@ -110,8 +124,8 @@ def _solve(basis: Floats, shares: Floats, names: list[str]) -> tuple[Floats, Flo
 
 
 def _total(shares: Floats, balance: Floats) -> Floats:
-    total: Floats = np.einsum("vt,t->v", shares, balance)
-    return total
+    # Never below nothing: a white-matter share a little below 0 would have no logarithm.
+    return np.maximum(np.einsum("vt,t->v", shares, balance), _LEAST_TOTAL)
 
 
 def _balance(shares: Floats, names: list[str]) -> Floats:
