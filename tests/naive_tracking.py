@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from naive_methods import METHOD_TWINS
 
 _WORD = 2**64
+_CORNERS = np.array(list(np.ndindex(2, 2, 2)))
 
 
 def mix(value):
@@ -35,31 +37,27 @@ def cone(directions, axis, max_angle_deg):
 
 
 def corner_weights(shape, point):
-    """The voxels around a point that exist, and the trilinear weight of each."""
+    """The voxels around a point that exist, (n, 3), and the trilinear weight of each, (n,)."""
     low = np.floor(point).astype(int)
     share = np.asarray(point, float) - low
-    for corner in np.ndindex(2, 2, 2):
-        voxel = low + corner
-        if (voxel >= 0).all() and (voxel < shape).all():
-            yield tuple(voxel), float(np.prod(np.where(np.array(corner) == 1, share, 1 - share)))
+    voxels = low + _CORNERS
+    exists = ((voxels >= 0) & (voxels < shape)).all(axis=1)
+    weights = np.where(_CORNERS == 1, share, 1 - share).prod(axis=1)
+    return voxels[exists], weights[exists]
 
 
 def interpolate(volume, point):
     """Trilinear, of a volume (nx, ny, nz) or (nx, ny, nz, k); zeros outside."""
-    total = np.zeros(volume.shape[3:])
-    for voxel, weight in corner_weights(volume.shape[:3], point):
-        total = total + weight * volume[voxel].astype(float)
-    return total
+    voxels, weights = corner_weights(volume.shape[:3], point)
+    return np.tensordot(weights, volume[tuple(voxels.T)].astype(float), axes=1)
 
 
 def interpolate_packed(rows, row_of, point):
     """Trilinear, of rows packed by a mask; also the share of the weights inside it."""
-    total, inside = np.zeros(rows.shape[1]), 0.0
-    for voxel, weight in corner_weights(row_of.shape, point):
-        if row_of[voxel] >= 0:
-            total = total + weight * rows[row_of[voxel]].astype(float)
-            inside += weight
-    return total, inside
+    voxels, weights = corner_weights(row_of.shape, point)
+    row = row_of[tuple(voxels.T)]
+    weights, row = weights[row >= 0], row[row >= 0]
+    return weights @ rows[row].astype(float), weights.sum()
 
 
 class Tissues:
@@ -85,7 +83,7 @@ class Tracker:
     """The tracking engine, one streamline at a time, in plain Python.
 
     Takes the same arrays as the kernel; what it does with them is written from the rules, not from the kernel:
-    a streamline is a list of points and a list of the directions by which they were reached.
+    a streamline is a list of points and a list of the ways (see naive_methods) by which they were reached.
     """
 
     def __init__(self, method, field, sphere, tissue, rules):
@@ -96,6 +94,7 @@ class Tracker:
         self.row_of = np.where(field.row_of == len(self.rows), -1, field.row_of)[1:-1, 1:-1, 1:-1]
         self.has_tissue = tissue.fractions.size > 0
         self.n_directions = len(sphere.steps)
+        self.way = METHOD_TWINS[type(method).__name__](self)
 
     def streamline(self, seed, index, start, start_direction=-1):
         """Points (n, 3) and the names of rejection, first stop, last stop; no points when rejected.
@@ -109,19 +108,17 @@ class Tracker:
         elif start_direction < 0:
             direction = self.draw(np.arange(self.n_directions // 2), sh, draws)
         else:
-            first, last = self.sphere.cone_starts[start_direction : start_direction + 2]
-            direction = self.draw(self.sphere.cone_members[first:last], sh, draws)
+            direction = self.draw(self.cone(start_direction), sh, draws)
         if direction is None:
             return [], ("BAD_SEED", "NONE", "NONE")
         opposite = (direction + self.n_directions // 2) % self.n_directions
-        one, stop_one = self.walk([start], [direction], direction, self.rules.max_points - 1, draws)
+        one, stop_one = self.walk(start, direction, True, self.rules.max_points - 1, draws)
         if self.verdict(stop_one):
             return [], (self.verdict(stop_one), stop_one, "NONE")
         steps_left = self.rules.max_points - len(one)
         is_deep = len(one) - 1 > self.rules.max_seed_depth
-        other, stop_other = self.walk(
-            [start], [opposite], None, min(steps_left, self.rules.max_seed_depth) if is_deep else steps_left, draws
-        )
+        steps_left_there = min(steps_left, self.rules.max_seed_depth) if is_deep else steps_left
+        other, stop_other = self.walk(start, opposite, False, steps_left_there, draws)
         stops = (stop_one, stop_other)
         if self.verdict(stop_other):
             too_deep = is_deep and stop_other == "TOO_LONG" and self.rules.max_seed_depth < steps_left
@@ -131,12 +128,16 @@ class Tracker:
             return [], ("TOO_SHORT", *stops)
         return np.array(points), ("NONE", *stops)
 
-    def walk(self, points, taken, forced, n_steps, draws):
-        """Follow the field from the seed until an end that may stay; go back and try again where it may not."""
+    def walk(self, start, direction, is_drawn, n_steps, draws):
+        """Follow the field from the seed until an end that may stay; go back and try again where it may not.
+
+        `is_drawn`: whether the direction is that of a first step, or the last one of the other half reversed.
+        """
+        points, ways = [start], [self.way.set_out(direction)]
         furthest, n_back = 1, 0
         while True:
-            stop = self.follow(points, taken, forced, n_steps, draws)
-            forced = None
+            stop = self.follow(points, ways, is_drawn, n_steps, draws)
+            is_drawn = False
             if stop == "TOO_LONG" or not self.verdict(stop):
                 return points, stop
             if len(points) > furthest:
@@ -145,28 +146,36 @@ class Tracker:
             keep = furthest - n_back
             if n_back > self.rules.max_backtrack or keep <= 1:
                 return points, stop
-            del points[keep:], taken[keep:]
+            del points[keep:], ways[keep:]
 
-    def follow(self, points, taken, forced, n_steps, draws):
-        """Add points until something stops that; `forced` is the first direction where it is not to be drawn."""
+    def follow(self, points, ways, is_drawn, n_steps, draws):
+        """Add points until something stops that."""
         while len(points) <= n_steps:
-            direction = forced
-            if direction is None:
-                start, end = self.sphere.cone_starts[taken[-1] : taken[-1] + 2]
-                _, sh = self.look(points[-1])
-                choose = self.best if self.method.is_deterministic else self.draw
-                direction = choose(self.sphere.cone_members[start:end], sh, draws)
-            forced = None
-            if direction is None:
+            step = self.way.advance(points[-1], ways[-1], is_drawn, draws)
+            is_drawn = False
+            if step is None:
                 return "LOW_SIGNAL"
-            points.append((points[-1] + self.sphere.steps[direction]).astype(np.float32))
-            taken.append(direction)
+            points.append(step[0])
+            ways.append(step[1])
             stop, _ = self.look(points[-1])
             if stop == "ENTERED_CORTEX" and self.tissue.crop:
                 points[-1] = self.interface(points[-2], points[-1])
             if stop:
                 return stop
         return "TOO_LONG"
+
+    def cone(self, direction):
+        """Candidates around a direction of the sphere."""
+        start, end = self.sphere.cone_starts[direction : direction + 2]
+        return self.sphere.cone_members[start:end]
+
+    @staticmethod
+    def stored(point):
+        """Points are kept in single precision."""
+        return point.astype(np.float32)
+
+    def field_at(self, point):
+        return interpolate_packed(self.rows, self.row_of, point)[0]
 
     def look(self, point):
         """Why a streamline stops at a point ("" where it goes on), and the orientation field there."""

@@ -13,7 +13,7 @@ from tractome.datatypes.tissue import TissueMap
 from tractome.datatypes.tractogram import RejectReason, StopReason
 from tractome.kernels import tracking
 from tractome.kernels.tracking import anatomy, choice, types
-from tractome.options import TrackOptions
+from tractome.options import DIRECTION_METHODS, TrackOptions
 from tractome.stages.track import find_seeds
 from tractome.stages.track.engine import Engine
 from tractome.stages.track.sources import VoxelSource, seeds_in_field
@@ -97,7 +97,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("method", FIRST_ORDER)
+@pytest.mark.parametrize("method", DIRECTION_METHODS)
 @pytest.mark.parametrize("case", CASES)
 def test_equals_the_slow_twin(case, method):
     options = dict(CASES[case])
@@ -111,7 +111,7 @@ def test_equals_the_slow_twin(case, method):
     if options.pop("fa", False):
         fa = ScalarMap("fa", "unitless", rng.uniform(0.05, 0.6, int(mask.sum())), mask, grid)
     run = Run(field, tissue, fa, method=method, min_length_mm=3.0, **options)
-    n = 30
+    n = 15 if method == "parallel-transport" else 30
     streamlines, verdicts = run.track(n)
     n_equal, seen = 0, set()
     for index in range(n):
@@ -123,7 +123,7 @@ def test_equals_the_slow_twin(case, method):
         )  # fmt: skip
     # A draw that falls within rounding of two candidates' border may go either way; it is that rare.
     assert n_equal >= n - 1
-    assert (verdicts[:, 0] == 0).sum() >= 8, "most of what is compared must be streamlines"
+    assert (verdicts[:, 0] == 0).sum() >= n // 4, "most of what is compared must be streamlines"
 
 
 def test_seeds_fill_their_voxel():
