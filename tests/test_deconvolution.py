@@ -75,7 +75,7 @@ def quadratic_lanes(hessian, n, d):
 @numba.njit
 def weighted_gram(system, weight, moments, matrix):
     algebra.multiply(system.high_basis, weight, moments)
-    algebra.add_products(system.hessian, system.first, system.moment, system.factor, moments, matrix)
+    algebra.add_products(system.hessian, system.place, system.first, system.moment, system.factor, moments, matrix)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 45])
@@ -230,7 +230,7 @@ def test_a_voxel_depends_on_nothing_but_itself(kind, monkeypatch):
     np.testing.assert_array_equal(whole[70:90], solve(system, signal[70:90])[0])
     np.testing.assert_array_equal(whole[::-1], solve(system, signal[::-1])[0])
     try:
-        for n_threads, size in ((1, 512), (2, 512), (2, 37)):
+        for n_threads, size in ((1, 1024), (2, 1024), (2, 37)):
             monkeypatch.setattr(convolution, "VOXELS_PER_PIECE", size)
             assert set_threads(n_threads)
             np.testing.assert_array_equal(whole, solve(system, signal)[0])

@@ -139,11 +139,13 @@ def spread_directions(n_directions: int) -> Floats:
     points = np.stack([radius * np.cos(phi), radius * np.sin(phi), z], axis=1)
     step = 0.3 / n_directions**1.5
     for _ in range(60):
-        both = np.concatenate([points, -points])
-        offsets = points[:, None, :] - both[None, :, :]
-        distance = np.sqrt((offsets**2).sum(axis=2))
-        np.fill_diagonal(distance, np.inf)
-        force = (offsets / distance[:, :, None] ** 3).sum(axis=1)
+        # Squared distance from a point to another is 2 - 2 cos, and to its opposite end 2 + 2 cos.
+        cosine = np.einsum("ik,jk->ij", points, points)
+        near, far = 2.0 - 2.0 * cosine, 2.0 + 2.0 * cosine
+        np.fill_diagonal(near, np.inf)
+        np.fill_diagonal(far, 4.0)
+        near, far = 1.0 / (near * np.sqrt(near)), 1.0 / (far * np.sqrt(far))
+        force = points * (near + far).sum(axis=1)[:, None] - np.einsum("ij,jk->ik", near - far, points)
         points = points + step * force
         points /= np.linalg.norm(points, axis=1)[:, None]
     points.flags.writeable = False

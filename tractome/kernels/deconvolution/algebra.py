@@ -44,16 +44,21 @@ def multiply(columns: Array, x: Array, out: Array) -> None:
 
 
 @inner_kernel
-def add_products(hessian: Array, first: Array, moment: Array, factor: Array, moments: Array, matrix: Array) -> None:
-    """``matrix = hessian + sum of factor x moments``: entry e has the terms from ``first[e]`` to ``first[e + 1]``."""
+def add_products(
+    hessian: Array, place: Array, first: Array, moment: Array, factor: Array, moments: Array, matrix: Array
+) -> None:
+    """``matrix = hessian + sums of factor x moments``.
+
+    Sum k has the terms from ``first[k]`` to ``first[k + 1]`` and belongs to entry ``place[k]``. In the order of their
+    number of terms the processor can guess where each loop ends, which halves the time.
+    """
     keep_apart()
-    n_sums = len(first) - 1
-    for entry in range(n_sums):
-        total = splat(hessian[entry])
-        for term in range(first[entry], first[entry + 1]):
+    for k in range(len(place)):
+        total = splat(hessian[place[k]])
+        for term in range(first[k], first[k + 1]):
             total = fma(splat(factor[term]), load(moments, moment[term]), total)
-        store(matrix, entry, total)
-    for entry in range(n_sums, len(hessian)):
+        store(matrix, place[k], total)
+    for entry in range(len(place), len(hessian)):
         store(matrix, entry, splat(hessian[entry]))
 
 

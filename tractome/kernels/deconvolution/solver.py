@@ -68,8 +68,8 @@ class System(NamedTuple):
         SH basis on the constraint directions.
     high_basis : (d, p) float32
         SH basis of twice the order on the same directions.
-    first : (n_white (n_white + 1) / 2 + 1,) int32
-    moment, factor : (terms,) int32, float32
+    place, first : (n_white (n_white + 1) / 2,) and one more, uint64
+    moment, factor : (terms,) int64, float32
         Products of two harmonics as sums of harmonics; see `add_products`.
     n_white : int
         Coefficients of the FOD.
@@ -93,8 +93,9 @@ class System(NamedTuple):
     columns: Floats
     rows: Floats
     high_basis: Floats
-    first: NDArray[np.int32]
-    moment: NDArray[np.int32]
+    place: NDArray[np.uint64]
+    first: NDArray[np.uint64]
+    moment: NDArray[np.int64]
     factor: Floats
     n_white: int
     penalty: float
@@ -172,7 +173,7 @@ def _newton_point(
     for k in range(len(weight)):
         store(weight, k, mul(rho, load(state, k)))
     multiply(system.high_basis, weight, moments)
-    add_products(system.hessian, system.first, system.moment, system.factor, moments, matrix)
+    add_products(system.hessian, system.place, system.first, system.moment, system.factor, moments, matrix)
     for j in range(n_white, n):
         diagonal = j * (j + 1) // 2 + j
         store(matrix, diagonal, add(load(matrix, diagonal), load(weight, n_directions + j - n_white)))
