@@ -166,3 +166,52 @@ def test_mif_files_of_mrtrix_are_tracked_like_nifti(other, phantom, tmp_path, mr
         given = GivenOrientations(tmp_path / f"wmfod.{end}", tmp_path / f"mask.{end}")
         table = track(tmp_path / f"out{index}", given, files)[1]
         np.testing.assert_allclose(table.ends_mm, nifti.ends_mm, atol=1e-3)
+
+
+def _run(words, folder):
+    subprocess.run([str(word) for word in words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.real
+def test_tckgen_tracks_our_fods_and_we_track_those_of_dwi2fod(sample_data, tmp_path, mrtrix):
+    """The same FODs give much the same matrix in both programs, whichever of them made the FODs."""
+    from tractome.options import FitOptions, ReadOptions
+    from tractome.pipeline import find_scan, fit_subject
+
+    tissue, labels = sample_data / "5tt.nii.gz", sample_data / "labels.nii.gz"
+    options = TrackOptions(n_streamlines=5000, seed_source="white-matter")
+    scan = find_scan(sample_data / "dwi.nii.gz", mask=sample_data / "mask.nii.gz")
+    with new_subject(tmp_path / "ours", scan.dwi, None, Heard()) as ledger:
+        fit_subject(ledger, scan, ReadOptions(), FitOptions(model="csd"))
+        subject = ledger.subject
+        track_subject(ledger, options, TrackingFiles(tissue))
+        parcellate_subject(ledger, ParcellateOptions(), LabelSource(None, labels))
+        connect_subject(ledger, ConnectOptions())
+    response = next((subject.root / "dwi").glob("*_response-wm.txt"))
+    shell = response.read_text().splitlines()[0].split()[-1]
+    gradients = ["-fslgrad", sample_data / "dwi.bvec", sample_data / "dwi.bval", "-shells", shell]
+    _run(["dwi2fod", "csd", scan.dwi, response, "theirs.mif", "-mask", scan.mask, *gradients], tmp_path)
+    _run(["mrconvert", tissue, "-coord", "3", "2", "-axes", "0,1,2", "white.mif"], tmp_path)
+    _run(["mrthreshold", "white.mif", "-abs", "0.5", "seeds.mif"], tmp_path)
+    tckgen = "-algorithm iFOD1 -angle 30 -cutoff 0.1 -maxlength 250 -select 5000 -seed_image seeds.mif".split()
+    _run(["tckgen", subject.orientations("csd"), "ours.tck", "-act", tissue, *tckgen], tmp_path)
+    options_of_matrix = "-symmetric -assignment_radial_search 4".split()
+    _run(["tck2connectome", "ours.tck", labels, "matrix.csv", *options_of_matrix], tmp_path)
+
+    given = GivenOrientations(tmp_path / "theirs.mif", scan.mask)
+    track(tmp_path / "given", given, TrackingFiles(tissue), options)
+    with old_subject(tmp_path / "given", Heard()) as ledger:
+        parcellate_subject(ledger, ParcellateOptions(), LabelSource(None, labels))
+        connect_subject(ledger, ConnectOptions())
+
+    def counts(folder):
+        name = "sub-01/connectivity/sub-01_seg-labels_connectome.npz"
+        return read_connectome(tmp_path / folder / name).matrices["count"]
+
+    ours, upper = counts("ours"), np.triu_indices(len(counts("ours")), 1)
+    tckgens = np.loadtxt(tmp_path / "matrix.csv", delimiter=",")
+    assert tckgens.sum() > 3000
+    same_program = np.corrcoef(np.log1p(ours[upper]), np.log1p(counts("given")[upper]))[0, 1]
+    same_fods = np.corrcoef(np.log1p(ours[upper]), np.log1p(tckgens[upper]))[0, 1]
+    assert same_program > 0.9
+    assert same_fods > 0.75
