@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import peer
+from agreement import fod_agreement, scalar_difference
 from inputs import Scan, hcp_size, scan, thinned_mask, with_mask
 from measure import contest
 from settings import YARDSTICK, Settings, mrtrix, ours
@@ -38,18 +39,23 @@ def tensor(settings: Settings) -> list[dict[str, Any]]:
         ["tensor2metric", tensors, "-fa", maps[0], "-adc", maps[1], *masked],
     ]
     words = ["tensors", *scan_words(given, room / "tensor")]
+    default_words = ["tensors", *scan_words(given, room / "tensor-default")]
     lines = contest(
         "tensor",
         [
             ours("IWLS, 2 reweightings, all volumes", [*words, *ALL_VOLUMES], given.n_voxels),
-            ours("default fit (WLS, shells up to b = 1500)", words, given.n_voxels),
+            ours("default fit (WLS, shells up to b = 1500)", default_words, given.n_voxels),
             mrtrix("dwi2tensor (WLS, 2 reweightings, all volumes) + tensor2metric", theirs, given.n_voxels),
         ],
         settings.repeats,
         room,
     )
-    size = f"145x174x145x{given.n_volumes}, {given.n_voxels:,} voxels in the mask, float32, uncompressed"
-    return [_record("tensors + FA + MD", lines, size)]
+    difference = scalar_difference(room / "tensor" / "fa.nii", maps[0], given.mask)
+    note = (
+        f"145x174x145x{given.n_volumes}, {given.n_voxels:,} voxels in the mask, float32, uncompressed; FA of the same "
+        f"fit differs by {difference['median']:.1e} in the median voxel, {difference['p99']:.1e} at the 99th percentile"
+    )
+    return [_record("tensors + FA + MD", lines, note)]
 
 
 def _fod_contest(name: str, title: str, model: str, responses: dict[str, Path], settings: Settings) -> dict[str, Any]:
@@ -74,7 +80,10 @@ def _fod_contest(name: str, title: str, model: str, responses: dict[str, Path], 
         settings.repeats,
         settings.room,
     )
-    return _record(title, lines, f"{YARDSTICK}, {whole.n_volumes} volumes")
+    white = peer.fod(subject) / "white.nii.gz"
+    same = fod_agreement(settings.room / name / "wmfod.nii", settings.room / "peer_wm.nii", theirs.mask, white)
+    agree = f"median angular correlation of both FODs in white matter {same:.4f}"
+    return _record(title, lines, f"{title}: {YARDSTICK}, {whole.n_volumes} volumes; {agree}")
 
 
 def csd(settings: Settings) -> list[dict[str, Any]]:

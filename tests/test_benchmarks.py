@@ -153,3 +153,18 @@ def test_what_is_demanded_is_compared_with_each_variant() -> None:
     theirs = {"a": {**low, "ap": 0.5}, "b": {**low, "r": 0.6}}
     assert shortfalls(ours, theirs) == {"best": "nothing", "any": "r"}
     assert shortfalls(ours, {"a": high})["any"] == "AP, r, U >= 1"
+
+
+def test_angular_correlation_is_of_shape_alone() -> None:
+    from agreement import angular_correlation
+
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=(5, 15))
+    scaled = 3 * series
+    scaled[:, 0] += 7  # the mean is no shape
+    assert angular_correlation(series, scaled) == pytest.approx(1)
+    assert angular_correlation(series, -series) == pytest.approx(-1)
+    orthogonal = np.zeros((2, 15))
+    orthogonal[0, 1] = orthogonal[1, 2] = 1
+    assert angular_correlation(orthogonal[:1], orthogonal[1:]) == pytest.approx(0)
+    assert np.isnan(angular_correlation(np.zeros((1, 15)), series[:1])).all()
