@@ -4,16 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from fibres import table
 from typer.testing import CliRunner
 
+from tractome.datatypes.diffusion import DiffusionImage
 from tractome.datatypes.grid import Grid
 from tractome.errors import ImageError, SpaceError
 from tractome.io.grad_dev import read_grad_dev
 from tractome.io.images import read_volume, write_volume
 from tractome.io.subjects import read_diffusion
+from tractome.kernels import harmonics
 from tractome.options import FitOptions, ReadOptions
 from tractome.phantom import make_phantom, phantom_files, preset_options, write_phantom
-from tractome.stages.fit import fit_tensors, tensor_maps
+from tractome.stages.fit import bootstrap_orientations, fit_tensors, tensor_maps
 from tractome_cli.app import app
 
 CHANGES = {
@@ -63,6 +66,23 @@ def test_a_scan_read_with_its_deviations_has_the_true_fa(subject):
     assert error["blind"] > 0.03
 
 
+def test_the_bootstrap_obeys_the_deviations():
+    """A strong shear turns the direction that blind tensors see by several degrees; without noise all draws agree."""
+    gradients, axis = table((30,), (1000.0,), n_b0=3), np.array([0.0, 1.0, 1.0]) / np.sqrt(2)
+    grid = Grid((1, 1, 1), np.diag([-2.0, 2.0, 2.0, 1.0]))
+    deviation = np.array([[0, 0, 0], [0, 0, 0], [0, 0.2, 0]], np.float32)
+    played = gradients.bvecs @ (np.eye(3) + np.diag([-1, 1, 1]) @ deviation @ np.diag([-1, 1, 1])).T
+    signal = 1000 * np.exp(-gradients.bvals * (0.25e-3 * (played**2).sum(axis=1) + 1.45e-3 * (played @ axis) ** 2))
+    found = []
+    for known in (deviation[None], None):
+        scan = DiffusionImage(signal[None].astype(np.float32), gradients, np.ones((1, 1, 1), bool), grid, known)
+        field = bootstrap_orientations(scan, FitOptions(n_bootstrap_draws=10))
+        amplitudes = harmonics.sh_basis(np.stack([axis, [0, 0, 1.0]]), field.lmax) @ field.coefficients[0]
+        found.append(amplitudes[0])
+    assert found[0] > 0.999
+    assert found[1] < 0.98
+
+
 def test_the_nine_volumes_are_the_columns_of_the_matrix(tmp_path):
     numbers = np.arange(9, dtype=np.float32) / 100 * np.ones((*GRID.shape, 1), np.float32)
     write_volume(tmp_path / "grad_dev.nii.gz", numbers, GRID)
@@ -106,10 +126,13 @@ def test_the_command_obeys_it_and_fits_again_when_it_changes(subject, tmp_path):
         maps = next((tmp_path / "sub-a" / "dwi").glob("*param-md_dwimap.nii.gz"))
         return read_volume(maps)[0][made.mask]
 
-    blind, known = mean_md(), mean_md("--grad-dev", files["grad_dev"])
+    blind, known = mean_md("--no-gradient-nonlinearity"), mean_md("--grad-dev", files["grad_dev"])
     assert np.abs(known - blind).max() > 1e-5
+    # The HCP's file lies beside its scan and is found there.
+    np.testing.assert_array_equal(mean_md(), known)
     facts = json.loads((tmp_path / "sub-a" / "provenance.json").read_text())["stages"]["fit"]
     assert facts["facts"]["gradient_nonlinearity"] is True
+    assert any("grad_dev.nii.gz: the tensors" in notice for notice in facts["facts"]["notices"])
     missing = CliRunner().invoke(app, [str(word) for word in (*words, "--grad-dev", tmp_path / "none.nii.gz")])
     assert missing.exit_code == 2
     assert "--grad-dev" in missing.output

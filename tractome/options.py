@@ -64,6 +64,9 @@ class ReadOptions(_Checked):
     b0_threshold_s_per_mm2: float = _option(
         50.0, "Volumes with a b-value up to this count as b0.", unit="s/mm2", low=0, high=500
     )
+    gradient_nonlinearity: bool = _option(
+        True, "Obey the gradient nonlinearity of a grad_dev file, given or beside an HCP scan."
+    )
 
 
 TENSOR_METHODS = ("wls", "ols", "iwls", "robust")

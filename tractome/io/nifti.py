@@ -25,7 +25,7 @@ from tractome.io.atomic import replacing
 
 COMPRESSION_LEVEL = 1
 """Of isal's gzip: measured on maps, ten times as fast as zlib's level 1 and as small as its level 6."""
-_DAMAGED_GZIP: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, isal_zlib.error)
+_DAMAGED_GZIP = cast(tuple[type[Exception], ...], (EOFError, gzip.BadGzipFile, isal_zlib.error))
 
 _HEADER_BYTES = 352
 _GZIP_MAGIC = b"\x1f\x8b"

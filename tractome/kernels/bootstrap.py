@@ -17,6 +17,7 @@ from tractome.kernels._jit import kernel, parallel_kernel, prange
 from tractome.kernels.harmonics import delta_zonal, orders, zonal_basis
 from tractome.kernels.random import keyed_bits, stream_key
 from tractome.kernels.tensor import FITTED, N_UNKNOWNS, NOT_DETERMINED, eigen
+from tractome.kernels.tensor.fit import straighten
 from tractome.kernels.tensor.single import N_PRODUCTS, fill_products, fit_weighted, take_logarithms
 
 Array = NDArray[Any]
@@ -118,6 +119,7 @@ def bootstrap_directions(
     n_draws: int,
     seed: int,
     streams: Array,
+    deviations: Array,
     out: Array,
     status: Array,
 ) -> None:
@@ -136,6 +138,8 @@ def bootstrap_directions(
     seed : uint64
     streams : (k,) int64
         Random stream of each voxel: its index in the whole scan, so that blocks do not matter.
+    deviations : (k, 3, 3) float32
+        Gradient nonlinearity, as for `tensor.fit_tensors`; (0, 3, 3) for none.
     out : (k, n_coeffs) float32
         Written: the mean of the draws' bumps; 1 along a direction that every draw has; zeros where not determined.
     status : (k,) int8
@@ -173,6 +177,8 @@ def bootstrap_directions(
                     bits >>= np.uint64(1)
                     for i in range(6):
                         tensor[i] += sign * moves[v, i]
+                if len(deviations) > 0:
+                    straighten(deviations[voxel], tensor)
                 eigen(tensor[0], tensor[1], tensor[2], tensor[3], tensor[4], tensor[5], values, vectors)
                 add_harmonics(vectors[0, 0], vectors[1, 0], vectors[2, 0], lmax, legendre, density)
             for i in range(len(factors)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +58,8 @@ def find_scan(
 ) -> ScanFiles:
     """Name the files of a scan: b-values and directions lie beside it unless given.
 
-    They are called as the scan is (``dwi.bval``), or as the HCP does (``bvals``).
+    They are called as the scan is (``dwi.bval``), or as the HCP does (``bvals``). A ``grad_dev.nii.gz`` beside a
+    ``data.nii.gz``, as the HCP has it, is taken without being asked for.
 
     Raises
     ------
@@ -81,6 +82,9 @@ def find_scan(
     if grad_dev is not None and not grad_dev.is_file():
         message = f"There is no {grad_dev}. Check the path given with --grad-dev."
         raise ImageError(message)
+    if grad_dev is None and dwi.name in ("data.nii.gz", "data.nii"):
+        beside = dwi.with_name("grad_dev.nii.gz")
+        grad_dev = beside if beside.is_file() else None
     for path in responses:
         if not path.is_file():
             message = f"There is no response {path}. Check the paths given with --response."
@@ -105,6 +109,8 @@ def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: Fit
     options : FitOptions
     """
     subject = ledger.subject
+    if not read.gradient_nonlinearity:
+        scan = replace(scan, grad_dev=None)
     inputs = {"dwi": scan.dwi, "bval": scan.bval, "bvec": scan.bvec, "mask": scan.mask, "grad_dev": scan.grad_dev}
     inputs |= {f"response_{index}": path for index, path in enumerate(scan.responses)}
     step = Step(
@@ -124,18 +130,19 @@ def fit_subject(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: Fit
 
 
 def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions, made: Made) -> Facts:
-    from tractome.stages.fit import fit_tensors, tensor_maps
+    from tractome.stages.fit import fit_tensors, tensor_maps, tensor_notices
     from tractome.stages.mask import make_brain_mask
 
     listener = ledger.listener
     mask = scan.mask if scan.mask is not None else make_brain_mask
     progress = listener.progress("reading", "volumes")
     found = read_diffusion(scan.dwi, scan.bval, scan.bvec, mask, read, progress, scan.grad_dev)
-    for notice in found.notices:
-        listener.note(notice)
     image = found.image
     plan = plan_model(image, options, scan.responses)
     tensors = fit_tensors(image, options, listener.progress("tensors", "voxels"))
+    notices = [*found.notices, *_gradient_notices(scan, plan.choice.model), *tensor_notices(tensors)]
+    for notice in notices:
+        listener.note(notice)
     maps = tensor_maps(tensors)
     _write_maps(ledger.subject, image, tensors, maps, scan, made)
     field = make_orientations(image, tensors, plan, options, ledger, made)
@@ -152,8 +159,17 @@ def _fit(ledger: Ledger, scan: ScanFiles, read: ReadOptions, options: FitOptions
         "lmax": field.lmax,
         "mean_fa_where_high": float(np.nanmean(fa[fa > HIGH_FA])) if (fa > HIGH_FA).any() else float("nan"),
         "tensor_counts": dict(tensors.counts),
-        "notices": list(found.notices),
+        "notices": notices,
     }
+
+
+def _gradient_notices(scan: ScanFiles, model: str) -> list[str]:
+    """What gradient nonlinearity was used for."""
+    if scan.grad_dev is None:
+        return []
+    obeyed = "the tensors and their bootstrap obey" if model == "tensor" else "the tensors obey"
+    rest = "" if model == "tensor" else "; FODs and their responses are fitted with the gradients that were asked for"
+    return [f"Gradient nonlinearity of {scan.grad_dev.name}: {obeyed} it voxel by voxel{rest}."]
 
 
 def _write_maps(
@@ -178,6 +194,10 @@ def _write_maps(
         write_scalar_map(made(subject.tensor_map(name), sidecar=True), scalar_map, source)
     s0 = ScalarMap("s0", "arbitrary", tensors.s0, tensors.mask, tensors.grid)
     write_scalar_map(made(subject.tensor_map("s0"), sidecar=True), s0, source)
+    if tensors.n_outliers is not None:
+        facts = {**source, "Name": "measurements left out of the tensor fit as outliers", "Units": "count"}
+        path = made(subject.tensor_map("noutliers"), sidecar=True)
+        write_packed(path, tensors.n_outliers.astype(np.int16), image.mask, image.grid, facts)
     directions = principal_directions(tensors).astype(np.float32)
     facts = {**source, "Name": "principal direction", "Units": "unitless", "Axes": "world, RAS+"}
     write_packed(made(subject.tensor_map("direction"), sidecar=True), directions, image.mask, image.grid, facts)

@@ -13,7 +13,7 @@ from tractome.datatypes.fields import OrientationField
 from tractome.datatypes.response import Response
 from tractome.options import FitOptions
 from tractome.stages.fit.model import choose_model, shell_volumes, tensor_volumes
-from tractome.stages.fit.tensors import require_tensor_design
+from tractome.stages.fit.tensors import deviations_in_world, require_tensor_design
 
 Progress = Callable[[int, int], None]
 
@@ -90,12 +90,13 @@ def bootstrap_orientations(
     volumes = tensor_volumes(gradients, options)
     design = require_tensor_design(tensor_design(gradients.bvals[volumes], gradients.bvecs[volumes]), gradients)
     factors = density_kernel(choice.lmax)
+    deviations = deviations_in_world(image)
     density, status = np.empty((image.n_voxels, len(factors)), np.float32), np.empty(image.n_voxels, np.int8)
     for first in range(0, image.n_voxels, VOXELS_PER_CALL):
         block = slice(first, min(first + VOXELS_PER_CALL, image.n_voxels))
         bootstrap_directions(
             image.signal[block], volumes, design, factors, choice.lmax, options.n_bootstrap_draws,
-            options.bootstrap_seed, np.arange(block.start, block.stop), density[block], status[block],
+            options.bootstrap_seed, np.arange(block.start, block.stop), deviations[block], density[block], status[block],
         )  # fmt: skip
         if progress is not None:
             progress(block.stop, image.n_voxels)

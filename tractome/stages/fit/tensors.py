@@ -60,7 +60,7 @@ def fit_tensors(image: DiffusionImage, options: FitOptions, progress: Progress |
     require_tensor_design(tensor.tensor_design(bvals, bvecs), gradients)
     moments = tensor.tensor_moments(bvals, bvecs)
     start = tensor.tensor_start(moments, len(volumes))
-    deviations = _deviations_in_world(image)
+    deviations = deviations_in_world(image)
     n_voxels, is_robust = image.n_voxels, options.tensor_method == "robust"
     tensors, s0 = np.empty((n_voxels, 6), np.float32), np.empty(n_voxels, np.float32)
     status, n_left_out = np.empty(n_voxels, np.int8), np.empty(n_voxels, np.int32)
@@ -144,7 +144,7 @@ def require_tensor_design(design: NDArray[np.float64], gradients: GradientTable)
     return design
 
 
-def _deviations_in_world(image: DiffusionImage) -> NDArray[np.float32]:
+def deviations_in_world(image: DiffusionImage) -> NDArray[np.float32]:
     """The gradient nonlinearity turned from the FSL frame into world axes; empty when there is none."""
     if image.gradient_nonlinearity is None:
         return np.empty((0, 3, 3), dtype=np.float32)
