@@ -127,6 +127,21 @@ def test_a_thin_mask_between_two_points_is_visited():
     assert mapping.visits(points, n_points, to_mask, inside).tolist() == [True, False]
 
 
+def test_lengths_are_compared_in_mm():
+    rng = np.random.default_rng(11)
+    grid = random_grid(rng, sheared=True)
+    n_points = rng.integers(0, 20, 100).astype(np.int32)
+    points = np.full((100, 20, 3), np.nan, np.float32)
+    lengths = np.zeros(100)
+    for item, n in enumerate(n_points):
+        points[item, :n] = rng.normal(0, 1, (n, 3))
+        world = grid.to_world(points[item, :n])
+        lengths[item] = np.linalg.norm(np.diff(world, axis=0), axis=1).sum()
+    found = mapping.shorter_than(points, n_points, np.ascontiguousarray(grid.affine[:3]), 20.0)
+    assert found.tolist() == (lengths < 20.0).tolist()
+    assert 10 < found.sum() < 90
+
+
 def test_a_mask_on_another_grid_takes_its_nearest_voxel():
     rng = np.random.default_rng(7)
     grid, other = random_grid(rng), random_grid(rng)

@@ -12,8 +12,8 @@ _TINY = 1e-12
 
 
 @kernel
-def _to_voxel(matrix: NDArray[np.float64], points: NDArray[np.float32], row: int, out: NDArray[np.float64]) -> None:
-    """Voxel coordinates of a point in mm."""
+def _transform(matrix: NDArray[np.float64], points: NDArray[np.float32], row: int, out: NDArray[np.float64]) -> None:
+    """A point in the coordinates that the matrix (3, 4) leads to."""
     x, y, z = np.float64(points[row, 0]), np.float64(points[row, 1]), np.float64(points[row, 2])
     for axis in range(3):
         out[axis] = matrix[axis, 0] * x + matrix[axis, 1] * y + matrix[axis, 2] * z + matrix[axis, 3]
@@ -63,7 +63,7 @@ def _map_one(
     here, there, way = np.empty(3), np.empty(3), np.empty(3)
     voxel, chord = np.empty(3, np.int64), np.zeros(3)
     n_found, run_mm = 0, 0.0
-    _to_voxel(to_voxel, points, first, here)
+    _transform(to_voxel, points, first, here)
     for axis in range(3):
         voxel[axis] = int(np.floor(here[axis] + 0.5))
     row = _row_at(row_of, voxel)
@@ -71,7 +71,7 @@ def _map_one(
         is_end = point == last - 1
         segment_mm, t = 0.0, 0.0
         if not is_end:
-            _to_voxel(to_voxel, points, point + 1, there)
+            _transform(to_voxel, points, point + 1, there)
             for axis in range(3):
                 way[axis] = there[axis] - here[axis]
                 segment_mm += (np.float64(points[point + 1, axis]) - np.float64(points[point, axis])) ** 2
@@ -145,10 +145,10 @@ def map_to_fixels(
     for s in prange(n_streamlines):
         here, there = np.empty(3), np.empty(3)
         n_most = 1
-        _to_voxel(to_voxel, points, offsets[s], there)
+        _transform(to_voxel, points, offsets[s], there)
         for n in range(offsets[s], offsets[s + 1]):
             here[:] = there
-            _to_voxel(to_voxel, points, n, there)
+            _transform(to_voxel, points, n, there)
             n_most += 1  # a face that rounding puts on the other side of a point
             for axis in range(3):
                 n_most += abs(int(np.floor(there[axis] + 0.5)) - int(np.floor(here[axis] + 0.5)))
@@ -175,6 +175,41 @@ def add_lengths(fixels: NDArray[np.int32], lengths_mm: NDArray[np.float64], tota
     """Add each length to the total of its fixel, one after the other: the same sums however they come in blocks."""
     for n in range(len(fixels)):
         totals_mm[fixels[n]] += lengths_mm[n]
+
+
+@kernel
+def shorter_than(
+    points: NDArray[np.float32], n_points: NDArray[np.int32], to_world: NDArray[np.float64], min_length_mm: float
+) -> NDArray[np.bool_]:
+    """Whether each streamline of a block is shorter than a length, its cropped ends as they are.
+
+    Parameters
+    ----------
+    points : (n, max_points, 3) float32
+        Voxel coordinates of the tracking grid.
+    n_points : (n,) int32
+        Points of each; none for 0.
+    to_world : (3, 4) float64
+        Those to mm.
+    min_length_mm : float
+
+    Returns
+    -------
+    (n,) bool
+    """
+    is_short = np.zeros(len(n_points), np.bool_)
+    here, there = np.empty(3), np.empty(3)
+    for item in range(len(n_points)):
+        length = 0.0
+        for n in range(n_points[item]):
+            _transform(to_world, points[item], n, there)
+            if n > 0:
+                length += np.sqrt((there[0] - here[0]) ** 2 + (there[1] - here[1]) ** 2 + (there[2] - here[2]) ** 2)
+            here[0], here[1], here[2] = there[0], there[1], there[2]
+            if length >= min_length_mm:
+                break
+        is_short[item] = length < min_length_mm
+    return is_short
 
 
 @parallel_kernel
@@ -207,7 +242,7 @@ def visits(
     for item in prange(len(n_points)):
         here, there = np.empty(3), np.empty(3)
         for n in range(n_points[item]):
-            _to_voxel(to_mask, points[item], n, there)
+            _transform(to_mask, points[item], n, there)
             if n == 0:
                 here[:] = there
             furthest = max(abs(there[0] - here[0]), abs(there[1] - here[1]), abs(there[2] - here[2]))

@@ -96,6 +96,7 @@ def track(
             options.random_seed, first, starts, directions, engine.method, engine.field, engine.sphere,
             engine.tissue, engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
         )  # fmt: skip
+        _reject_short(points[:n_now], n_points[:n_now], verdicts[:n_now], engine.rules.min_length_mm, field.grid)
         gates.apply(points[:n_now], n_points[:n_now], verdicts[:n_now], field.grid)
         limit = None if goal.n_wanted is None else goal.n_wanted - n_accepted
         block = _collect(points, n_points[:n_now], verdicts[:n_now], first, limit, field.grid)
@@ -109,6 +110,17 @@ def track(
         yield block
     if n_accepted == 0 or (goal.n_wanted is not None and n_accepted < goal.n_wanted):
         raise TrackingError(_explain_shortfall(n_accepted, goal.n_wanted, first, rejected))
+
+
+def _reject_short(
+    points: NDArray[np.float32], n_points: NDArray[np.int32], verdicts: NDArray[np.int8], min_mm: float, grid: Grid
+) -> None:
+    """Reject what is too short once its ends are cropped: while tracking, length is counted in whole steps."""
+    from tractome.kernels.mapping import shorter_than
+
+    short = (n_points > 0) & shorter_than(points, n_points, np.ascontiguousarray(grid.affine[:3]), min_mm)
+    n_points[short] = 0
+    verdicts[short, 0] = RejectReason.TOO_SHORT
 
 
 def _explain_shortfall(n_accepted: int, wanted: int | None, n_seeds: int, rejected: dict[RejectReason, int]) -> str:
