@@ -8,13 +8,15 @@ the lobe with the higher peak. The way up treats equal lobes alike, needs no sor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import kernel, parallel_kernel, prange
+from tractome.kernels._jit import inner_kernel, kernel
+from tractome.kernels._tasks import run_pieces
 from tractome.kernels.directions import geodesic_sphere
 from tractome.kernels.harmonics import sh_basis
 
@@ -26,8 +28,7 @@ MAX_LOBES = 16
 """Per voxel; should there be more, those with the highest peaks are kept."""
 NO_LOBE = 255
 """In a look-up table: the direction belongs to no lobe that was kept."""
-VOXELS_PER_CALL = 8192
-_VOXELS_PER_TASK = 64
+VOXELS_PER_CALL = 2048
 _N_FIT = 12
 
 
@@ -99,7 +100,7 @@ def lobe_sphere(lmax: int) -> LobeSphere:
     return tables
 
 
-@kernel
+@inner_kernel
 def _peak(i: int, amplitude: Array, sphere: LobeSphere, out: Array) -> None:
     """Height and place of the maximum near direction `i`: the top of the local quadratic, (amplitude, x, y, z)."""
     here = amplitude[i]
@@ -125,7 +126,7 @@ def _peak(i: int, amplitude: Array, sphere: LobeSphere, out: Array) -> None:
         out[1 + c] = (sphere.directions[i, c] + x * sphere.fits[i, 5, c] + y * sphere.fits[i, 6, c]) / norm
 
 
-@kernel
+@inner_kernel
 def _lobes_of_voxel(
     coefficients: Array,
     sphere: LobeSphere,
@@ -147,6 +148,8 @@ def _lobes_of_voxel(
             amplitude[i] += a * sphere.columns[j, i]
     for i in range(n):
         best, highest = i, amplitude[i]
+        if not highest > 0:
+            continue
         for k in range(6):
             other = sphere.neighbours[i, k]
             a = amplitude[other]
@@ -195,7 +198,7 @@ def _lobes_of_voxel(
     return n_lobes
 
 
-@parallel_kernel
+@kernel
 def _find_lobes(
     coefficients: Array,
     sphere: LobeSphere,
@@ -206,15 +209,13 @@ def _find_lobes(
     tables: Array,
 ) -> None:
     """Lobes of each voxel; see `find_lobes`."""
-    n_voxels, n = len(coefficients), len(sphere.directions)
-    for task in prange((n_voxels + _VOXELS_PER_TASK - 1) // _VOXELS_PER_TASK):
-        amplitude, integral = np.empty(n, np.float32), np.empty(n, np.float32)
-        up = np.empty(n, np.int32)
-        for voxel in range(task * _VOXELS_PER_TASK, min((task + 1) * _VOXELS_PER_TASK, n_voxels)):
-            counts[voxel] = _lobes_of_voxel(
-                coefficients[voxel], sphere, min_peak, min_integral, amplitude, up, integral, found[voxel],
-                tables[voxel],
-            )  # fmt: skip
+    n = len(sphere.directions)
+    amplitude, integral = np.empty(n, np.float32), np.empty(n, np.float32)
+    up = np.empty(n, np.int32)
+    for voxel in range(len(coefficients)):
+        counts[voxel] = _lobes_of_voxel(
+            coefficients[voxel], sphere, min_peak, min_integral, amplitude, up, integral, found[voxel], tables[voxel]
+        )
 
 
 class Lobes(NamedTuple):
@@ -239,6 +240,7 @@ def find_lobes(
     min_integral: float = 0.0,
     *,
     with_tables: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Lobes:
     """Cut each field into lobes.
 
@@ -253,6 +255,8 @@ def find_lobes(
         So are lobes with a smaller integral.
     with_tables : bool
         Also say which lobe each direction belongs to.
+    progress : callable, optional
+        Gets voxels done and voxels in all.
 
     Returns
     -------
@@ -262,14 +266,16 @@ def find_lobes(
     n_voxels, n = len(coefficients), len(sphere.directions)
     tables = np.empty((n_voxels, n if with_tables else 0), np.uint8)
     counts = np.zeros(n_voxels, np.int32)
-    kept = [np.empty((0, 5), np.float32)]
-    for first in range(0, n_voxels, VOXELS_PER_CALL):
-        block = slice(first, min(first + VOXELS_PER_CALL, n_voxels))
-        found = np.empty((block.stop - first, MAX_LOBES, 5), np.float32)
-        part = np.array(coefficients[block], dtype=np.float32, order="C")
-        _find_lobes(part, sphere, float(min_peak), float(min_integral), counts[block], found, tables[block])
-        kept.append(found[np.arange(MAX_LOBES) < counts[block, None]])
-    rows = np.concatenate(kept)
+    kept = {-1: np.empty((0, 5), np.float32)}
+
+    def work(first: int, last: int) -> None:
+        found = np.empty((last - first, MAX_LOBES, 5), np.float32)
+        part = np.array(coefficients[first:last], dtype=np.float32, order="C")
+        _find_lobes(part, sphere, float(min_peak), float(min_integral), counts[first:last], found, tables[first:last])
+        kept[first] = found[np.arange(MAX_LOBES) < counts[first:last, None]]
+
+    run_pieces(work, n_voxels, VOXELS_PER_CALL, progress)
+    rows = np.concatenate([kept[first] for first in sorted(kept)])
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     integrals, peaks = np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1])
     return Lobes(offsets, np.ascontiguousarray(rows[:, 2:]), peaks, integrals, tables if with_tables else None)

@@ -64,7 +64,7 @@ def make_orientations(
         field, normalisation = _normalised(ledger.subject, field, plan.choice.model, made)
         explained["Normalisation"] = normalisation
     _write_field(ledger.subject, field, plan.choice.model, explained, made)
-    _write_summaries(ledger.subject, field, plan.choice.model, options, made)
+    _write_summaries(ledger, field, plan.choice.model, options, made)
     return field
 
 
@@ -101,10 +101,9 @@ def _write_field(
         write_packed(path, values, field.mask, field.grid, {"Method": field.method, "Tissue": tissue})
 
 
-def _write_summaries(
-    subject: SubjectFolder, field: OrientationField, model: str, options: FitOptions, made: Made
-) -> None:
+def _write_summaries(ledger: Ledger, field: OrientationField, model: str, options: FitOptions, made: Made) -> None:
     """Total apparent fibre density, and the highest peaks where they are asked for."""
+    subject = ledger.subject
     if model != "tensor":
         afd = ScalarMap("afd", "unitless", np.sqrt(4 * np.pi) * field.coefficients[:, 0], field.mask, field.grid)
         facts = {"Method": field.method, "Definition": "integral of the FOD over the sphere: sqrt(4 pi) x its l = 0"}
@@ -112,7 +111,8 @@ def _write_summaries(
     if options.n_peaks:
         from tractome.stages.fit import segment_fixels
 
-        peaks = segment_fixels(field).peak_vectors(options.n_peaks)
+        fixels = segment_fixels(field, progress=ledger.listener.progress("peaks", "voxels"))
+        peaks = fixels.peak_vectors(options.n_peaks)
         facts = {"Method": field.method, "Name": "peaks", "Axes": "world, RAS+", "Units": "unitless"}
         facts |= {"Volumes": "x, y, z of the highest peak, then of the next, ...; its amplitude is the length"}
         write_packed(made(subject.peaks(model), sidecar=True), peaks, field.mask, field.grid, facts)
