@@ -100,7 +100,7 @@ def normalise_tissues(field: OrientationField) -> Normalised:
     coefficients = (field.coefficients / scale[:, None].astype(np.float32)).astype(np.float32)
     return Normalised(
         replace(field, coefficients=coefficients, tissues=divided),
-        ScalarMap("normalisation", "unitless", scale, field.mask, field.grid),
+        ScalarMap("normalisation", "unitless", scale.astype(np.float32), field.mask, field.grid),
         dict(zip(names, balance.tolist(), strict=True)),
         float(used.mean()),
     )
@@ -125,7 +125,7 @@ def _solve(basis: Floats, shares: Floats, names: list[str]) -> tuple[Floats, Flo
 
 def _total(shares: Floats, balance: Floats) -> Floats:
     # Never below nothing: a white-matter share a little below 0 would have no logarithm.
-    return np.maximum(np.einsum("vt,t->v", shares, balance), _LEAST_TOTAL)
+    return np.asarray(np.maximum(np.einsum("vt,t->v", shares, balance), _LEAST_TOTAL))
 
 
 def _balance(shares: Floats, names: list[str]) -> Floats:
