@@ -4,6 +4,7 @@
     python benchmarks/hcp.py --voxel-size 2.5             # the same subject, coarse: to see that it runs
     python benchmarks/hcp.py --streamlines 10000000       # the large run, of end points; 0 leaves it out
     python benchmarks/hcp.py --compressed                 # the scan as .nii.gz: its reading is then in the figures
+    python benchmarks/hcp.py --write                      # put the last result into docs/benchmarks.md; runs nothing
 
 The subject is made once by ``tractome phantom --preset hcp`` and kept in benchmarks/.cache. Then, each as a whole
 process that starts Python, reads files and writes files:
@@ -23,6 +24,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -32,6 +34,7 @@ import machine
 import truth
 from measure import Measured, run_measured
 from subjects import CACHE, PROGRAM, ROOT
+from table import DOCUMENT
 
 from tractome.options import PhantomOptions
 from tractome.phantom import phantom_files, preset_options
@@ -155,13 +158,25 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join([*rows, "", f"{result['when']}, {machine.sentence(result['machine'])}."])
 
 
+def write_document() -> None:
+    """Put the last result between the marks ``table hcp`` of docs/benchmarks.md."""
+    result = json.loads((OUT / "hcp.json").read_text())
+    text = DOCUMENT.read_text()
+    marks = re.compile(r"(<!-- table hcp -->\n).*?(\n<!-- end hcp -->)", re.DOTALL)
+    DOCUMENT.write_text(marks.sub(lambda found: f"{found[1]}{markdown(result)}{found[2]}", text))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--voxel-size", type=float, default=1.25)
     parser.add_argument("--streamlines", type=int, default=10_000_000, help="of the large run; 0: none")
     parser.add_argument("--first", type=int, default=1_000_000, help="streamlines of the run to all matrices")
     parser.add_argument("--compressed", action="store_true", help="the scan as .nii.gz")
+    parser.add_argument("--write", action="store_true", help="the last result into docs/benchmarks.md, and no more")
     given = parser.parse_args()
+    if given.write:
+        write_document()
+        return
     OUT.mkdir(parents=True, exist_ok=True)
     options = preset_options("hcp", voxel_size_mm=given.voxel_size, random_seed=SEED, uncompressed=not given.compressed)
     folder, made = subject(options)
