@@ -109,6 +109,33 @@ def test_normalisation_of_one_tissue_is_refused_at_once(phantom, tmp_path):
         fit(phantom, tmp_path, normalise=True)
 
 
+def test_the_command_line_takes_responses_and_their_faults_end_with_code_2(fitted, phantom, tmp_path):
+    from typer.testing import CliRunner
+
+    from tractome_cli.app import app
+
+    _, folder = fitted
+    response = folder / "sub-01_model-csd_response-wm.txt"
+    words = ["fit", "--dwi", phantom / "dwi.nii.gz", "--mask", phantom / "mask.nii.gz", "--out", tmp_path]
+
+    def run(*more):
+        return CliRunner().invoke(app, [str(word) for word in (*words, *more)])
+
+    for more, complaint in (
+        (("--response", tmp_path / "none.txt"), "There is no response"),
+        (("--response", response, "--model", "msmt"), "belong to model = csd"),
+        (("--response", f"{response},{response}"), "must be b0"),
+        (("--response", response, "--lmax", "8"), "ends at lmax 4"),
+        (("--normalise", "--lmax", "4"), "Add --model msmt"),
+    ):
+        result = run(*more)
+        assert result.exit_code == 2 and complaint in result.stderr, (more, result.stderr)
+    result = run("--response", response, "--peaks", 2)
+    assert result.exit_code == 0, result.output
+    assert "response-wm.txt" in " ".join(result.output.split()).replace(" ", "")
+    assert open_nifti(tmp_path / "sub-01" / "dwi" / "sub-01_model-csd_param-peaks_dwimap.nii.gz").n_volumes == 6
+
+
 def test_a_response_that_is_not_there_or_does_not_fit_stops_fit_at_once(phantom, tmp_path):
     with pytest.raises(GradientError, match="Check the paths given with --response"):
         fit(phantom, tmp_path / "out", [tmp_path / "none.txt"])

@@ -220,6 +220,7 @@ def test_a_wrong_index_is_refused():
 @pytest.mark.real
 def test_fixels__mrtrix_comparison(tmp_path, mrtrix):
     from tractome.io.images import read_volume, write_orientation_field
+    from tractome.io.nifti import open_nifti
 
     if shutil.which("fod2fixel") is None:
         pytest.skip("MRtrix3 is not installed; it is a test oracle only")
@@ -228,6 +229,18 @@ def test_fixels__mrtrix_comparison(tmp_path, mrtrix):
     write_orientation_field(tmp_path / "fod.nii", field(coefficients))
     command = "fod2fixel -quiet -nthreads 1 fod.nii out -nii -afd afd.nii -peak_amp peak.nii -dirpeak"
     subprocess.run(command.split(), cwd=tmp_path, check=True)
+    command = "sh2peaks -quiet -nthreads 1 -num 3 -threshold 0.1 fod.nii peaks.nii"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    peaks = np.stack(list(open_nifti(tmp_path / "peaks.nii").volumes()), axis=-1).reshape(-1, 3, 3)
+    vectors = ours.peak_vectors(3).reshape(-1, 3, 3)
+    highest = (np.linalg.norm(vectors, axis=2)[:, 1] < 0.9 * np.linalg.norm(vectors, axis=2)[:, 0]) & ~np.isnan(
+        peaks[:, 0, 0]
+    )
+    assert highest.mean() > 0.8
+    assert np.percentile(angle_deg(vectors[highest, 0], peaks[highest, 0]), 95) < 1
+    lengths = np.linalg.norm(vectors[highest, 0], axis=1) / np.linalg.norm(peaks[highest, 0], axis=1)
+    np.testing.assert_allclose(np.percentile(lengths, (5, 50, 95)), 1, atol=0.01)
+
     afd, peak = (read_volume(tmp_path / "out" / f"{name}.nii")[0].ravel() for name in ("afd", "peak"))
     directions = read_volume(tmp_path / "out" / "directions.nii")[0].reshape(-1, 3)
     import nibabel

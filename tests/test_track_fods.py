@@ -193,10 +193,10 @@ def test_tckgen_tracks_our_fods_and_we_track_those_of_dwi2fod(sample_data, tmp_p
     _run(["dwi2fod", "csd", scan.dwi, response, "theirs.mif", "-mask", scan.mask, *gradients], tmp_path)
     _run(["mrconvert", tissue, "-coord", "3", "2", "-axes", "0,1,2", "white.mif"], tmp_path)
     _run(["mrthreshold", "white.mif", "-abs", "0.5", "seeds.mif"], tmp_path)
-    tckgen = "-algorithm iFOD1 -angle 30 -cutoff 0.1 -maxlength 250 -select 5000 -seed_image seeds.mif".split()
-    _run(["tckgen", subject.orientations("csd"), "ours.tck", "-act", tissue, *tckgen], tmp_path)
-    options_of_matrix = "-symmetric -assignment_radial_search 4".split()
-    _run(["tck2connectome", "ours.tck", labels, "matrix.csv", *options_of_matrix], tmp_path)
+    words = "tckgen -algorithm iFOD1 -angle 30 -cutoff 0.1 -maxlength 250 -select 5000 -seed_image seeds.mif"
+    _run([*words.split(), subject.orientations("csd"), "ours.tck", "-act", tissue], tmp_path)
+    radius = ["-assignment_radial_search", "4"]
+    _run(["tck2connectome", "ours.tck", labels, "matrix.csv", "-symmetric", *radius], tmp_path)
 
     given = GivenOrientations(tmp_path / "theirs.mif", scan.mask)
     track(tmp_path / "given", given, TrackingFiles(tissue), options)
