@@ -99,8 +99,9 @@ def amplitude_ceilings(field: Field, reach_mm: float, grid: Grid) -> NDArray[np.
     from tractome.kernels.tracking.types import PEAK
 
     peaks = field.rows[:, PEAK][field.row_of]
-    for axis, size_mm in enumerate(grid.voxel_sizes_mm):
-        reach = math.ceil(reach_mm / float(size_mm))
+    # Voxels per mm along the steepest way: more than one over the voxel size where the axes are not square.
+    for axis, per_mm in enumerate(np.linalg.norm(grid.inverse[:3, :3], axis=1)):
+        reach = math.ceil(reach_mm * float(per_mm))
         # From `reach` voxels before the cube's lower corner to as many after its upper one.
         peaks = maximum_filter1d(peaks, 2 * reach + 2, axis=axis, mode="constant", origin=-1)
         peaks = np.take(peaks, range(peaks.shape[axis] - 1), axis)
