@@ -106,7 +106,7 @@ class NiftiFile:
                     break
         else:
             for volume in volumes:
-                yield stored_piece(self, volume, 0, int(np.prod(self.grid.shape)))
+                yield from stored_pieces(self, volume, [(0, int(np.prod(self.grid.shape)))])
 
     @property
     def is_compressed(self) -> bool:
@@ -239,28 +239,37 @@ def _open_values(path: Path) -> Iterator[IO[bytes]]:
         yield cast(IO[bytes], igzip.IGzipFile(fileobj=stream, mode="rb")) if compressed else stream
 
 
-def stored_piece(file: NiftiFile, volume: int, first: int, n_values: int) -> NDArray[Any]:
-    """Stored values of an uncompressed file, unscaled, from place `first` of a volume on (x running fastest).
+def stored_pieces(file: NiftiFile, volume: int, ranges: Sequence[tuple[int, int]]) -> Iterator[NDArray[Any]]:
+    """Yield pieces of a volume of an uncompressed file, unscaled; each is valid until the next is asked for.
+
+    Parameters
+    ----------
+    file : NiftiFile
+    volume : int
+    ranges : sequence of (int, int)
+        First place and the one after the last of each piece, x running fastest.
 
     Raises
     ------
     ImageError
         The file ends too early or cannot be read.
     """
-    n_before = volume * int(np.prod(file.grid.shape)) + first
-    stored = np.empty(n_values, dtype=file.dtype)
+    n_before = volume * int(np.prod(file.grid.shape))
+    room = np.empty(max(end - begin for begin, end in ranges), dtype=file.dtype)
     try:
         with open(file.values_path, "rb", buffering=0) as stream:
-            stream.seek(file.offset + n_before * file.dtype.itemsize)
-            view, n_read = stored.data.cast("B"), 0
-            while n_read < len(view):
-                got = stream.readinto(view[n_read:])
-                if not got:
-                    raise _damaged(file.values_path, f"it ends in volume {volume + 1} of {file.n_volumes}")
-                n_read += got
+            for begin, end in ranges:
+                stream.seek(file.offset + (n_before + begin) * file.dtype.itemsize)
+                stored = room[: end - begin]
+                view, n_read = stored.data.cast("B"), 0
+                while n_read < len(view):
+                    got = stream.readinto(view[n_read:])
+                    if not got:
+                        raise _damaged(file.values_path, f"it ends in volume {volume + 1} of {file.n_volumes}")
+                    n_read += got
+                yield stored
     except OSError as error:
         raise _unreadable(file.values_path, error) from error
-    return stored
 
 
 def _read_exactly(stream: IO[bytes], n_bytes: int) -> bytearray:

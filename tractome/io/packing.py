@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.io.nifti import NiftiFile, stored_piece
+from tractome.io.nifti import NiftiFile, stored_pieces
 
 Progress = Callable[[int, int], None]
 Gathered = tuple[int, bool]
@@ -101,12 +101,11 @@ def _gathered_anywhere(
     cuts = np.searchsorted(places, np.arange(places[0], places[-1] + VALUES_PER_PIECE, VALUES_PER_PIECE))
     cuts[-1] = len(places)
     pieces = [(int(begin), int(end)) for begin, end in pairwise(cuts) if end > begin]
+    ranges = [(int(places[begin]), int(places[end - 1]) + 1) for begin, end in pieces]
 
     def gather_volume(volume: int, out: NDArray[np.float32]) -> Gathered:
         n_bad, is_filled = 0, False
-        for begin, end in pieces:
-            first = int(places[begin])
-            stored = stored_piece(file, volume, first, int(places[end - 1]) + 1 - first)
+        for (begin, end), (first, _), stored in zip(pieces, ranges, stored_pieces(file, volume, ranges), strict=True):
             n_more, is_more = _gather(file, stored, first, places[begin:end], out[begin:end])
             n_bad, is_filled = n_bad + n_more, is_filled or is_more
         return n_bad, is_filled
