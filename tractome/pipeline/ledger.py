@@ -132,7 +132,7 @@ class Ledger:
         old = records.get(step.name)
         if old is not None and not self.force and self._is_done(old, key):
             self.listener.skips(step.name)
-            if old.input_paths != paths:  # the same files in another place
+            if any(not Path(path).is_file() for path in old.input_paths.values()):  # the same files, moved
                 old = replace(old, input_paths=paths)
                 self._save(step.name, old)
             return old
