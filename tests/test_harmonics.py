@@ -81,6 +81,32 @@ def test_spread_directions_are_even(n):
     np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
 
 
+@pytest.mark.parametrize("n", [15, 75])
+def test_mirrored_directions_are_nearly_even_and_mirror_images(n):
+    directions = harmonics.mirrored_directions(n)
+    cosine = np.abs(directions @ directions.T)
+    np.fill_diagonal(cosine, 0)
+    nearest = np.degrees(np.arccos(cosine.max(axis=1)))
+    assert nearest.min() > 0.75 * nearest.max()
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1)
+    assert (directions[:, 2] > 0).all() and (directions[:n] > 0).all()
+    for block, signs in enumerate([(1, 1, 1), (-1, 1, 1), (1, -1, 1), (-1, -1, 1)]):
+        np.testing.assert_array_equal(directions[block * n : (block + 1) * n], directions[:n] * signs)
+
+
+@pytest.mark.parametrize("lmax", [0, 2, 8])
+def test_mirror_classes_say_how_harmonics_change_sign(lmax):
+    order, first = harmonics.mirror_classes(lmax)
+    assert sorted(order) == list(range(harmonics.n_coefficients(lmax))) and first[4] == len(order)
+    directions = random_axes(20, seed=1)
+    basis = harmonics.sh_basis(directions, lmax)
+    in_x, in_y = (harmonics.sh_basis(directions * signs, lmax) for signs in ((-1, 1, 1), (1, -1, 1)))
+    for kind, (x_sign, y_sign) in enumerate([(1, 1), (-1, 1), (1, -1), (-1, -1)]):
+        chosen = order[first[kind] : first[kind + 1]]
+        np.testing.assert_allclose(in_x[:, chosen], x_sign * basis[:, chosen], atol=1e-12)
+        np.testing.assert_allclose(in_y[:, chosen], y_sign * basis[:, chosen], atol=1e-12)
+
+
 def test_peaks_are_found_within_half_a_degree_and_in_order():
     axes = random_axes(200, seed=2)
     second = np.cross(axes, random_axes(200, seed=3))

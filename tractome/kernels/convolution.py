@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 
 from tractome.kernels._tasks import run_pieces
 from tractome.kernels.deconvolution import System, solve_voxels
-from tractome.kernels.harmonics import convolution_factors, n_coefficients, sh_basis, spread_directions
+from tractome.kernels.harmonics import (
+    convolution_factors,
+    mirror_classes,
+    mirrored_directions,
+    n_coefficients,
+    sh_basis,
+)
 
 N_CONSTRAINT_DIRECTIONS = 300
+"""On the half sphere; a multiple of 4."""
 VOXELS_PER_PIECE = 1024
 """About ten milliseconds of work, and enough voxels that few lanes are idle at its end."""
 
@@ -25,13 +32,13 @@ HARD_RIDGE = 1e-6
 HARD_PENALTY, HARD_PENALTY_GROWTH, HIGHEST_PENALTY = 1e-2, 4.0, 0.1
 HARD_TOLERANCE = 9e-3
 HARD_FLIP_TOLERANCE = 1e-3
+LOW_ORDER = 4
+"""Of the first guess, as Tournier et al. 2007 start."""
 PEAK_FLOOR = 0.01
 """Amplitude, in MRtrix3's scale: a single fibre peaks between 1 and 3."""
 
 
-def single_shell_system(
-    directions: NDArray[np.floating], response: NDArray[np.floating], lmax: int, n_constraints: int | None = None
-) -> System:
+def single_shell_system(directions: NDArray[np.floating], response: NDArray[np.floating], lmax: int) -> System:
     """Matrices of single-shell CSD with a soft constraint, as in Tournier et al. 2007.
 
     Parameters
@@ -41,8 +48,6 @@ def single_shell_system(
     response : (k,) float
         Zonal coefficients of the single-fibre signal.
     lmax : int
-    n_constraints : int, optional
-        Directions on the half sphere along which a negative amplitude is penalised.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def single_shell_system(
     """
     n_volumes = len(directions)
     design = sh_basis(directions, lmax) * convolution_factors(response, lmax)
-    system = _shared(design, lmax, RIDGE_PER_VOLUME * n_volumes, n_constraints or N_CONSTRAINT_DIRECTIONS)
+    system = _shared(design, lmax, RIDGE_PER_VOLUME * n_volumes)
     return system._replace(penalty=SOFT_PENALTY_PER_VOLUME * n_volumes, flip_tolerance=SOFT_FLIP_TOLERANCE)
 
 
@@ -83,7 +88,7 @@ def multi_tissue_system(
     columns = [sh_basis(directions, lmax) * factors[shell_of_volume]]
     columns += [row[shell_of_volume, :1] for row in isotropic]
     design = np.concatenate(columns, axis=1)
-    return _shared(design, lmax, HARD_RIDGE, N_CONSTRAINT_DIRECTIONS)._replace(
+    return _shared(design, lmax, HARD_RIDGE)._replace(
         penalty=HARD_PENALTY,
         growth=HARD_PENALTY_GROWTH,
         highest_penalty=HIGHEST_PENALTY,
@@ -93,21 +98,28 @@ def multi_tissue_system(
     )
 
 
-def _shared(design: NDArray[np.float64], lmax: int, ridge: float, n_constraints: int) -> System:
+def _shared(design: NDArray[np.float64], lmax: int, ridge: float) -> System:
     """The system of a design matrix (v, n), its constraint a soft one."""
     n, n_white = design.shape[1], n_coefficients(lmax)
     hessian = design.T @ design
     scale = hessian[0, 0]
     hessian = hessian / scale + ridge * np.eye(n)
-    rows = sh_basis(spread_directions(n_constraints), lmax)
+    directions = mirrored_directions(N_CONSTRAINT_DIRECTIONS // 4)
+    basis, high_basis = sh_basis(directions, lmax), sh_basis(directions, 2 * lmax)
+    (order, class_first), (high_order, high_first) = mirror_classes(lmax), mirror_classes(2 * lmax)
+    octant = slice(0, N_CONSTRAINT_DIRECTIONS // 4)
     place, first, moment, factor = harmonic_products(lmax)
     return System(
         design=_single(design / scale),
         start=_single(design / scale @ _low_order_fit(hessian, lmax)),
         hessian=_single(hessian[np.tril_indices(n)]),
-        columns=_single(rows.T),
-        rows=_single(rows),
-        high_basis=_single(sh_basis(spread_directions(n_constraints), 2 * lmax)),
+        low_columns=_single(basis[:, : n_coefficients(min(lmax, LOW_ORDER))].T),
+        order=order,
+        columns=_single(basis[octant, order].T),
+        rows=_single(basis[octant, order]),
+        high_basis=_single(high_basis[octant, high_order]),
+        class_first=class_first,
+        high_first=high_first,
         place=place,
         first=first,
         moment=moment,
@@ -128,8 +140,8 @@ def _single(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _low_order_fit(hessian: NDArray[np.float64], lmax: int) -> NDArray[np.float64]:
-    """Matrix (n, n) from the right-hand side, as a row, to the unconstrained fit of orders up to 4 and the tissues."""
-    n_white, n_low = n_coefficients(lmax), n_coefficients(min(lmax, 4))
+    """Matrix (n, n) from the right-hand side, as a row, to the unconstrained fit of low orders and the tissues."""
+    n_white, n_low = n_coefficients(lmax), n_coefficients(min(lmax, LOW_ORDER))
     kept = np.r_[0:n_low, n_white : len(hessian)]
     start = np.zeros_like(hessian)
     start[np.ix_(kept, kept)] = np.linalg.inv(hessian[np.ix_(kept, kept)])
@@ -152,7 +164,7 @@ def harmonic_products(
     first : (n (n + 1) / 2 + 1,) uint64
         Where the terms of each begin. Unsigned, so that no index is tested for counting from the end.
     moment : (terms,) int64
-        Index of a harmonic of order up to 2 lmax.
+        Index of a harmonic of order up to 2 lmax, in the order of `mirror_classes`.
     factor : (terms,) float32
     """
     heights, weights = np.polynomial.legendre.leggauss(2 * lmax + 1)
@@ -176,6 +188,7 @@ def harmonic_products(
     pair, moment = np.nonzero(is_term[place])
     first = np.searchsorted(pair, np.arange(len(place) + 1))
     factor = integrals[place[pair], moment].astype(np.float32)
+    moment = np.argsort(mirror_classes(2 * lmax)[0])[moment]
     return place.astype(np.uint64), first.astype(np.uint64), moment.astype(np.int64), factor
 
 

@@ -150,3 +150,61 @@ def spread_directions(n_directions: int) -> Floats:
         points /= np.linalg.norm(points, axis=1)[:, None]
     points.flags.writeable = False
     return points
+
+
+MIRRORS = np.array([[1.0, 1.0, 1.0], [-1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, -1.0, 1.0]])
+MIRRORS.flags.writeable = False
+"""Signs of x, y, z that carry an octant to the four of the half sphere."""
+
+
+@lru_cache(maxsize=8)
+def mirrored_directions(n_octant: int) -> Floats:
+    """Unit directions spread over the half sphere, each with its mirror images in the planes x = 0 and y = 0.
+
+    Nearly as even as `spread_directions`: the repulsion acts on one octant and its images. The mirrors make sums over
+    the directions four times as cheap. The same bytes on every call; read-only.
+
+    Returns
+    -------
+    (4 n_octant, 3) float64
+        The octant, then its images in the order of `MIRRORS`.
+    """
+    index = np.arange(n_octant)
+    z = (index + 0.5) / n_octant
+    phi = 0.5 * np.pi * np.modf((index + 0.5) * 0.5 * (np.sqrt(5.0) - 1.0))[0]
+    radius = np.sqrt(1.0 - z**2)
+    points = np.stack([radius * np.cos(phi), radius * np.sin(phi), z], axis=1)
+    step = 0.6 / (4 * n_octant) ** 1.5
+    for _ in range(60):
+        force = np.zeros_like(points)
+        for side in (1.0, -1.0):
+            for mirror in side * MIRRORS:
+                images = points * mirror
+                squared = 2.0 - 2.0 * np.einsum("ik,jk->ij", points, images)
+                if (mirror > 0).all():
+                    np.fill_diagonal(squared, np.inf)
+                weight = 1.0 / (squared * np.sqrt(squared))
+                force += points * weight.sum(axis=1)[:, None] - np.einsum("ij,jk->ik", weight, images)
+        points = np.abs(points + step * force)
+        points /= np.linalg.norm(points, axis=1)[:, None]
+    directions: Floats = (MIRRORS[:, None] * points).reshape(-1, 3)
+    directions.flags.writeable = False
+    return directions
+
+
+def mirror_classes(lmax: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Coefficients by what the mirrors in the planes x = 0 and y = 0 do to their harmonic.
+
+    Returns
+    -------
+    order : (n_coefficients(lmax),) int64
+        First those that neither changes, then those that change sign by the mirror in x, in y, and by either.
+    first : (5,) int64
+        Where each class begins in `order`, and its length.
+    """
+    _, m = orders(lmax)
+    # cos(m phi) is even in y, sin(m phi) odd; x -> -x is phi -> pi - phi.
+    is_odd = np.abs(m) % 2 == 1
+    kind = np.where(m >= 0, np.where(is_odd, 1, 0), np.where(is_odd, 2, 3))
+    order = np.argsort(kind, kind="stable")
+    return order.astype(np.int64), np.searchsorted(kind[order], np.arange(5)).astype(np.int64)

@@ -8,39 +8,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.kernels._jit import inner_kernel
-from tractome.kernels._lanes import add, div, fma, fnma, higher, keep_apart, load, mul, root, splat, store
+from tractome.kernels._lanes import add, div, fma, fnma, higher, keep_apart, load, mul, root, splat, store, sub
 
 Array = NDArray[Any]
 
 
 @inner_kernel
-def multiply(columns: Array, x: Array, out: Array) -> None:
-    """``out = columns' x``, one matrix for all lanes: eight rows of the result at a time stay in registers."""
+def multiply(
+    columns: Array, first_k: int, last_k: int, first_i: int, last_i: int, x: Array, x_row: int, out: Array, out_row: int
+) -> None:
+    """``out = columns' x`` for a block of `columns`, one matrix for all lanes.
+
+    Rows `first_k` to `last_k` go with the rows of `x` from `x_row` on; columns `first_i` to `last_i` make the rows of
+    `out` from `out_row` on. Eight of these at a time stay in registers; the last eight may be partly done twice.
+    """
     keep_apart()
-    n_inner, n_rows = columns.shape
     zero = splat(np.float32(0))
-    n_whole = n_rows - n_rows % 8
-    for i in range(0, n_whole, 8):
+    i = first_i
+    while i < last_i:
+        if last_i - first_i < 8:
+            s0 = zero
+            for k in range(first_k, last_k):
+                s0 = fma(splat(columns[k, i]), load(x, x_row + k - first_k), s0)
+            store(out, out_row + i - first_i, s0)
+            i += 1
+            continue
+        i = min(i, last_i - 8)
         s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
-        for k in range(n_inner):
-            a = load(x, k)
+        for k in range(first_k, last_k):
+            a = load(x, x_row + k - first_k)
             s0, s1 = fma(splat(columns[k, i]), a, s0), fma(splat(columns[k, i + 1]), a, s1)
             s2, s3 = fma(splat(columns[k, i + 2]), a, s2), fma(splat(columns[k, i + 3]), a, s3)
             s4, s5 = fma(splat(columns[k, i + 4]), a, s4), fma(splat(columns[k, i + 5]), a, s5)
             s6, s7 = fma(splat(columns[k, i + 6]), a, s6), fma(splat(columns[k, i + 7]), a, s7)
-        store(out, i, s0)
-        store(out, i + 1, s1)
-        store(out, i + 2, s2)
-        store(out, i + 3, s3)
-        store(out, i + 4, s4)
-        store(out, i + 5, s5)
-        store(out, i + 6, s6)
-        store(out, i + 7, s7)
-    for i in range(n_whole, n_rows):
-        s0 = zero
-        for k in range(n_inner):
-            s0 = fma(splat(columns[k, i]), load(x, k), s0)
-        store(out, i, s0)
+        row = out_row + i - first_i
+        store(out, row, s0)
+        store(out, row + 1, s1)
+        store(out, row + 2, s2)
+        store(out, row + 3, s3)
+        store(out, row + 4, s4)
+        store(out, row + 5, s5)
+        store(out, row + 6, s6)
+        store(out, row + 7, s7)
+        i += 8
+
+
+@inner_kernel
+def mirror(values: Array, n: int) -> None:
+    """Sums and differences, in place, of the four blocks of `n` rows that `values` begins with.
+
+    From the four classes of harmonics to the four mirror images of an octant, and, being symmetric, back.
+    """
+    keep_apart()
+    for q in range(n):
+        a, b, c, d = load(values, q), load(values, n + q), load(values, 2 * n + q), load(values, 3 * n + q)
+        e, f, g, h = add(a, b), add(c, d), sub(a, b), sub(c, d)
+        store(values, q, add(e, f))
+        store(values, n + q, add(g, h))
+        store(values, 2 * n + q, sub(e, f))
+        store(values, 3 * n + q, sub(g, h))
 
 
 @inner_kernel

@@ -5,10 +5,11 @@ The method of multipliers turns it into a few penalised problems, ``... + rho/2 
 until the constraint holds, and a semi-smooth Newton iteration with a line search solves each: about five factorisations
 for a soft constraint (the first penalised problem is the answer), ten for a hard one.
 
-Three things make it quick. A lane per voxel keeps the vector unit full at any matrix size, and a lane whose voxel is
+Four things make it quick. A lane per voxel keeps the vector unit full at any matrix size, and a lane whose voxel is
 done takes the next one. A product of two harmonics up to order l is a sum of a few harmonics up to 2 l, so the matrix
-``C'WC`` of the constraints in force comes from 153 moments of their weights instead of 300 outer products. And H and
-all tables are the same for every voxel, small enough to stay in the cache.
+``C'WC`` of the constraints in force comes from 153 moments of their weights instead of 300 outer products. The
+directions are an octant and its mirror images, and every harmonic is even or odd in each mirror, so a sum over the
+directions is a quarter of the work. And H and all tables are the same for every voxel, small enough for the cache.
 
 See Tournier et al. 2007 (CSD), Jeurissen et al. 2014 (several tissues), Li, Sun & Toh 2018 (the iteration).
 """
@@ -37,7 +38,7 @@ from tractome.kernels._lanes import (
     sub,
     where_negative,
 )  # fmt: skip
-from tractome.kernels.deconvolution.algebra import add_products, cholesky, multiply, quadratic_form, substitute
+from tractome.kernels.deconvolution.algebra import add_products, cholesky, mirror, multiply, quadratic_form, substitute
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -64,10 +65,16 @@ class System(NamedTuple):
         Signal to first guess: an unconstrained fit of low orders.
     hessian : (n (n + 1) / 2,) float32
         ``design' design`` plus the regulariser, scaled to 1 in its first entry; lower triangle packed by rows.
-    columns, rows : (n_white, d) and (d, n_white) float32
-        SH basis on the constraint directions.
-    high_basis : (d, p) float32
-        SH basis of twice the order on the same directions.
+    low_columns : (n_low, d) float32
+        SH basis of the low orders on the constraint directions.
+    order : (n_white,) int64
+        The FOD's coefficients by mirror class; see `harmonics.mirror_classes`.
+    columns, rows : (n_white, q) and (q, n_white) float32
+        SH basis, in this order, on the octant that the directions are mirror images of: d = 4 q.
+    high_basis : (q, p) float32
+        SH basis of twice the order, by mirror class, on the octant.
+    class_first, high_first : (5,) int64
+        Where each class begins in the two bases.
     place, first : (n_white (n_white + 1) / 2,) and one more, uint64
     moment, factor : (terms,) int64, float32
         Products of two harmonics as sums of harmonics; see `add_products`.
@@ -90,9 +97,13 @@ class System(NamedTuple):
     design: Floats
     start: Floats
     hessian: Floats
+    low_columns: Floats
+    order: NDArray[np.int64]
     columns: Floats
     rows: Floats
     high_basis: Floats
+    class_first: NDArray[np.int64]
+    high_first: NDArray[np.int64]
     place: NDArray[np.uint64]
     first: NDArray[np.uint64]
     moment: NDArray[np.int64]
@@ -143,13 +154,12 @@ def _enter(
 ) -> None:  # fmt: skip
     """Put a voxel's right-hand side `b1` and first guess `f1` into a lane; zeros leave the lane idle."""
     keep_apart()
-    n_white, n_directions = system.columns.shape
+    n_white, n_directions = system.n_white, system.low_columns.shape[1]
     for k in range(len(a1)):
         a1[k] = 0
-    for j in range(n_white):
-        if f1[j] != 0:
-            for k in range(n_directions):
-                a1[k] += f1[j] * system.columns[j, k]
+    for j in range(len(system.low_columns)):
+        for k in range(n_directions):
+            a1[k] += f1[j] * system.low_columns[j, k]
     for j in range(n_white, len(f1)):
         a1[n_directions + j - n_white] = f1[j]
     for j in range(len(b1)):
@@ -164,32 +174,43 @@ def _enter(
 @inner_kernel
 def _newton_point(
     system: System, is_shifted: bool, b: Array, penalty: Array, shift: Array, state: Array, weight: Array,
-    moments: Array, matrix: Array, x: Array, reached: Array,
+    moments: Array, matrix: Array, sorted_x: Array, x: Array, reached: Array,
 ) -> None:  # fmt: skip
     """Where the penalised cost would be least if no constraint changed sides: `x`, and its amplitudes `reached`."""
     keep_apart()
-    n, n_white, n_directions = len(b), system.n_white, system.rows.shape[0]
-    rho = load(penalty, 0)
+    n, n_white, n_octant = len(b), system.n_white, system.columns.shape[1]
+    n_directions, rho = 4 * n_octant, load(penalty, 0)
     for k in range(len(weight)):
         store(weight, k, mul(rho, load(state, k)))
-    multiply(system.high_basis, weight, moments)
+    mirror(weight, n_octant)
+    for c in range(4):
+        begin, end = system.high_first[c], system.high_first[c + 1]
+        multiply(system.high_basis, 0, n_octant, begin, end, weight, c * n_octant, moments, begin)
     add_products(system.hessian, system.place, system.first, system.moment, system.factor, moments, matrix)
     for j in range(n_white, n):
         diagonal = j * (j + 1) // 2 + j
         store(matrix, diagonal, add(load(matrix, diagonal), load(weight, n_directions + j - n_white)))
     for j in range(n):
-        store(x, j, splat(np.float32(0)))
+        store(x, j, load(b, j))
     if is_shifted:
         for k in range(len(weight)):
-            store(weight, k, mul(load(weight, k), load(shift, k)))
-        multiply(system.rows, weight, x)
+            store(weight, k, mul(rho, mul(load(state, k), load(shift, k))))
+        mirror(weight, n_octant)
+        for c in range(4):
+            begin, end = system.class_first[c], system.class_first[c + 1]
+            multiply(system.rows, 0, n_octant, begin, end, weight, c * n_octant, sorted_x, begin)
+        for j in range(n_white):
+            store(x, system.order[j], add(load(x, system.order[j]), load(sorted_x, j)))
         for j in range(n_white, n):
-            store(x, j, load(weight, n_directions + j - n_white))
-    for j in range(n):
-        store(x, j, add(load(x, j), load(b, j)))
+            store(x, j, add(load(x, j), load(weight, n_directions + j - n_white)))
     cholesky(matrix, n)
     substitute(matrix, n, x)
-    multiply(system.columns, x, reached)
+    for j in range(n_white):
+        store(sorted_x, j, load(x, system.order[j]))
+    for c in range(4):
+        begin, end = system.class_first[c], system.class_first[c + 1]
+        multiply(system.columns, begin, end, 0, n_octant, sorted_x, begin, reached, c * n_octant)
+    mirror(reached, n_octant)
     for j in range(n_white, n):
         store(reached, n_directions + j - n_white, load(x, j))
 
@@ -258,7 +279,7 @@ def _move(
         a = fma(t, load(reached, k), mul(rest, load(amplitude, k)))
         store(amplitude, k, a)
         lowest = lower(lowest, a)
-        if k < system.rows.shape[0]:
+        if k < system.low_columns.shape[1]:
             peak = higher(peak, a)
     flips, near = zero, mul(splat(np.float32(system.flip_tolerance)), peak)
     near = mul(near, near)
@@ -304,9 +325,9 @@ def solve_voxels(
     status : (k,) int8
         Written: `CONVERGED`, `NOT_CONVERGED` or `NO_SIGNAL`.
     """
-    n, n_directions = system.design.shape[1], system.rows.shape[0]
+    n, n_directions = system.design.shape[1], system.low_columns.shape[1]
     n_constraints = n_directions + n - system.n_white
-    b, f, x, d = _rows(n), _rows(n), _rows(n), _rows(n + 1)
+    b, f, x, sorted_x, d = _rows(n), _rows(n), _rows(n), _rows(n), _rows(n + 1)
     amplitude, reached, shift = _rows(n_constraints), _rows(n_constraints), _rows(n_constraints)
     state, weight = _rows(n_constraints), _rows(n_constraints)
     moments, matrix = _rows(system.high_basis.shape[1]), _rows(len(system.hessian))
@@ -331,7 +352,9 @@ def solve_voxels(
             has_room = False
         if n_open == 0:
             break
-        _newton_point(system, bool(is_shifted.any()), b, penalty, shift, state, weight, moments, matrix, x, reached)
+        _newton_point(
+            system, bool(is_shifted.any()), b, penalty, shift, state, weight, moments, matrix, sorted_x, x, reached
+        )
         _step_length(system, f, x, amplitude, reached, penalty, shift, state, d, step)
         _move(system, step, f, x, amplitude, reached, shift, state, outcome)
         any_moved = False
