@@ -132,16 +132,27 @@ class TrackOptions(_Checked):
         "points give.",
         low=1,
     )
-    n_seeds: int | None = _option(None, "Seeds to try instead of a number of accepted streamlines.", low=1)
+    n_seeds: int | None = _option(
+        None,
+        "Seeds to try, instead of a number of accepted streamlines; of a grid or of given points the first so many.",
+        low=1,
+    )
     max_seeds_per_streamline: int = _option(
         1000,
         "Give up when this many seeds per wanted streamline were tried, or 1000 times as many gave none at all.",
         low=1,
     )
-    step_size_mm: float | None = _option(None, "Step; by default a quarter of a voxel.", unit="mm", low=0.01, high=10)
+    step_size_mm: float | None = _option(
+        None,
+        "Step; by default a quarter of a voxel, half of one for second-order.",
+        unit="mm",
+        low=0.01,
+        high=10,
+    )
     max_angle_deg: float | None = _option(
         None,
-        "Largest turn per step; by default 15 for a quarter of a voxel, in proportion to the step.",
+        "Largest turn per step; by default 15 for a quarter of a voxel (second-order: 11.25, parallel-transport: 12), "
+        "in proportion to the step.",
         unit="deg",
         low=1,
         high=90,
