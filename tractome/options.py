@@ -134,7 +134,7 @@ class TrackOptions(_Checked):
     )
     n_seeds: int | None = _option(
         None,
-        "Seeds to try, instead of a number of accepted streamlines; of a grid or of given points the first so many.",
+        "Seeds to try, in place of a number of accepted streamlines; of a grid or given points the first so many.",
         low=1,
     )
     max_seeds_per_streamline: int = _option(
