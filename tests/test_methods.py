@@ -252,14 +252,14 @@ def test_nothing_within_reach_is_above_the_ceiling(reach_mm, grid):
     rng = np.random.default_rng(4)
     engine = Engine.build(rough_field(rng, grid), TrackOptions(), None, None)
     ceilings = amplitude_ceilings(engine.field, reach_mm, grid)
-    assert ceilings.shape == tuple(n + 1 for n in grid.shape) and ceilings.dtype == np.float32
+    assert ceilings.shape == grid.shape and ceilings.dtype == np.float32
     sh, nearly = np.zeros(engine.field.rows.shape[1], np.float32), 0
     for item, point in enumerate(rng.uniform(-0.5, np.array(grid.shape) - 0.5, (4000, 3))):
         # Any way, and the ways that cross the most layers of voxels.
         offset = rng.normal(size=3) if item % 2 else rng.choice([-1, 1]) * grid.inverse[item // 2 % 3, :3]
         offset *= reach_mm / np.linalg.norm(offset)
         look(*engine.field, *(point + grid.inverse[:3, :3] @ offset), sh)
-        ceiling = ceilings[tuple(np.floor(point).astype(int) + 1)]
+        ceiling = ceilings[tuple(np.floor(point + 0.5).astype(int))]
         assert (engine.sphere.basis @ sh).max() <= ceiling
         nearly += (engine.sphere.basis @ sh).max() > 0.5 * ceiling
     assert nearly > 15, "a ceiling far above everything is of no use"
@@ -269,12 +269,12 @@ def test_ceilings_are_those_of_the_voxels_within_reach():
     rng = np.random.default_rng(5)
     grid = fields.grid_of((6, 7, 5), (1.0, 2.0, 2.7))
     field = Engine.build(rough_field(rng, grid), TrackOptions(), None, None).field
-    peaks = field.rows[:, PEAK][field.row_of]  # from voxel -1 on
+    peaks = field.rows[:, PEAK][field.row_of[1:-1, 1:-1, 1:-1]]
     ceilings = amplitude_ceilings(field, 1.5, grid)
-    for cube in np.ndindex(ceilings.shape):
-        # Of a cube from voxel i - 1 to i; 1.5 mm are 2, 1 and 1 voxels.
-        around = [slice(max(i - n, 0), i + 1 + n + 1) for i, n in zip(cube, (2, 1, 1), strict=True)]
-        assert ceilings[cube] == pytest.approx(peaks[tuple(around)].max() * 1.0001, rel=1e-6)
+    for voxel in np.ndindex(ceilings.shape):
+        # 1.5 mm are 1.5, 0.75 and 0.56 voxels, and half of a voxel more from its centre.
+        around = [slice(max(i - n, 0), i + n + 1) for i, n in zip(voxel, (2, 2, 2), strict=True)]
+        assert ceilings[voxel] == pytest.approx(peaks[tuple(around)].max() * 1.0001, rel=1e-6)
 
 
 @pytest.mark.parametrize("max_angle_deg", [20.0, 60.0, 90.0])

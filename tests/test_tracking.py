@@ -253,7 +253,7 @@ def test_circles_are_followed(method, step_mm):
     centres = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
     radius = np.hypot(centres[..., 0], centres[..., 1])
     run = Run(fields.field_of(fields.circles(grid), grid, (radius > 6) & (radius < 30)), method=method,
-              fod_cutoff=0.85, step_size_mm=step_mm,
+              fod_cutoff=0.85, step_size_mm=step_mm, max_angle_deg=min(45.0, 30 * step_mm),
               seed_mask=(radius > 16) & (radius < 20) & (abs(centres[..., 2]) < 1))  # fmt: skip
     streamlines, kept, _ = run.accepted(300)
     changes, lengths = [], []

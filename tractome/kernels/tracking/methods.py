@@ -43,7 +43,7 @@ class SecondOrder(NamedTuple):
     weights: Doubles
     """(m, 3): of the first and last direction's sum for the arc's end; of the first and of the last for its middle."""
     ceilings: Floats
-    """(nx + 1, ny + 1, nz + 1): highest amplitude anywhere within reach of each cube between eight voxels."""
+    """(nx, ny, nz): highest amplitude anywhere within reach of the points of each voxel."""
 
 
 class Transport(NamedTuple):
@@ -135,7 +135,7 @@ def next_direction(
 def _ceiling(ceilings: Floats, points: Floats, n: int) -> np.float32:
     """Highest amplitude within reach of point n."""
     x, y, z = points[n, 0], points[n, 1], points[n, 2]
-    return ceilings[int(np.floor(x)) + 1, int(np.floor(y)) + 1, int(np.floor(z)) + 1]
+    return ceilings[int(np.floor(x + 0.5)), int(np.floor(y + 0.5)), int(np.floor(z + 0.5))]
 
 
 @kernel_by_type(advance, SecondOrder)

@@ -93,17 +93,16 @@ def octahedral_directions(n: int) -> NDArray[np.float64]:
 
 
 def amplitude_ceilings(field: Field, reach_mm: float, grid: Grid) -> NDArray[np.float32]:
-    """Highest amplitude within reach of each cube between eight voxels, (nx + 1, ny + 1, nz + 1)."""
+    """Highest amplitude within reach of the points of each voxel, (nx, ny, nz)."""
     from scipy.ndimage import maximum_filter1d
 
     from tractome.kernels.tracking.types import PEAK
 
-    peaks = field.rows[:, PEAK][field.row_of]
+    peaks = field.rows[:, PEAK][field.row_of[1:-1, 1:-1, 1:-1]]
     # Voxels per mm along the steepest way: more than one over the voxel size where the axes are not square.
     for axis, per_mm in enumerate(np.linalg.norm(grid.inverse[:3, :3], axis=1)):
-        reach = math.ceil(reach_mm * float(per_mm))
-        # From `reach` voxels before the cube's lower corner to as many after its upper one.
-        peaks = maximum_filter1d(peaks, 2 * reach + 2, axis=axis, mode="constant", origin=-1)
-        peaks = np.take(peaks, range(peaks.shape[axis] - 1), axis)
+        # A point of a voxel is up to half of one from its centre; a hair is taken off, not to round up to one more.
+        reach = math.ceil(reach_mm * float(per_mm) + 0.5 - 1e-6)
+        peaks = maximum_filter1d(peaks, 2 * reach + 1, axis=axis, mode="constant")
     # Interpolation rounds.
     return np.ascontiguousarray(peaks * np.float32(1.0001))
