@@ -92,7 +92,7 @@ class _Curves:
         self.from_world = np.linalg.lstsq(step_mm * sphere.directions, sphere.steps, rcond=None)[0].T
 
     def ceiling(self, point):
-        return float(self.tracker.method.ceilings[tuple(np.floor(np.asarray(point) + 0.5).astype(int))])
+        return float(self.tracker.method.ceilings[tuple(np.floor(np.asarray(point, float) + 0.5).astype(int))])
 
     def amplitude(self, point, offset_mm, direction):
         """Along a direction of the sphere, a world vector away from a point in voxels; 0 below the cutoff."""

@@ -1,4 +1,4 @@
-"""The tracking methods beside those of MRtrix3 on a field with a crossing: the same spread, the same share across it."""
+"""The tracking methods beside MRtrix3 on a field with a crossing: the same spread, the same share that crosses it."""
 
 from __future__ import annotations
 
