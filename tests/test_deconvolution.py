@@ -250,7 +250,7 @@ def test_a_voxel_depends_on_nothing_but_itself(kind, monkeypatch):
 
 
 def test_progress_counts_up_and_an_interrupt_stops_it(monkeypatch):
-    monkeypatch.setattr(convolution, "VOXELS_PER_PIECE", 50)
+    monkeypatch.setattr(convolution, "VOXELS_PER_CALL", 50)
     gradients, system = single_shell()
     signal, seen = crossing_scan(gradients, 220), []
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._tasks import run_pieces
+from tractome.kernels._jit import sweep
 from tractome.kernels.deconvolution import System, solve_voxels
 from tractome.kernels.harmonics import (
     convolution_factors,
@@ -22,6 +22,7 @@ N_CONSTRAINT_DIRECTIONS = 300
 """On the half sphere; a multiple of 4."""
 VOXELS_PER_PIECE = 1024
 """About ten milliseconds of work, and enough voxels that few lanes are idle at its end."""
+VOXELS_PER_CALL = 16384
 
 # In units of the l = 0 diagonal of the Hessian. With these two the single-shell FODs agree with MRtrix3's `dwi2fod csd`
 # (median angular correlation 0.999); the penalty grows with the number of volumes as there.
@@ -224,8 +225,9 @@ def deconvolve_all(
     values.flags.writeable = False
     chosen = np.array(volumes, dtype=np.int64)
 
-    def solve(first: int, last: int) -> None:
-        solve_voxels(first, last, values, chosen, system, coefficients, status)
-
-    run_pieces(solve, n_voxels, VOXELS_PER_PIECE, progress)
+    for first in range(0, n_voxels, VOXELS_PER_CALL):
+        last = min(first + VOXELS_PER_CALL, n_voxels)
+        sweep(solve_voxels, first, last, VOXELS_PER_PIECE, values, chosen, system, coefficients, status)
+        if progress is not None:
+            progress(last, n_voxels)
     return coefficients, status
