@@ -206,7 +206,7 @@ def test_a_straight_field_gives_straight_lines_of_the_right_step_and_length(meth
         if method == "parallel-transport":
             # Not bound to the sphere's directions, but no nearer to another than to the axis.
             lengths = np.linalg.norm(segments, axis=1)
-            assert 0.449 < lengths.min() and lengths.max() < 0.4501
+            assert lengths.min() > 0.449 and lengths.max() < 0.4501
             assert (np.abs(segments[:, 0]) / lengths).min() > np.cos(np.radians(4.0))
         else:
             np.testing.assert_allclose(np.abs(segments[:, 0]), 0.45, atol=1e-4)

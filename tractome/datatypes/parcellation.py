@@ -192,7 +192,7 @@ _TABLE_SIZE = 2**20
 
 def _distinct(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
     """Distinct labels, rising, and which of them each voxel has."""
-    if labels.size and 0 <= labels.min() and labels.max() < _TABLE_SIZE:
+    if labels.size and labels.min() >= 0 and labels.max() < _TABLE_SIZE:
         # Labels as programs number them: counting takes a tenth of the time and memory of sorting.
         found = np.flatnonzero(np.bincount(labels.reshape(-1)))
         place = np.zeros(int(found[-1]) + 1, dtype=np.int32)
