@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import inner_kernel, kernel
-from tractome.kernels._tasks import run_pieces
+from tractome.kernels._jit import inner_kernel, kernel, sweep
 from tractome.kernels.directions import geodesic_sphere
 from tractome.kernels.harmonics import sh_basis
 
@@ -28,7 +27,7 @@ MAX_LOBES = 16
 """Per voxel; should there be more, those with the highest peaks are kept."""
 NO_LOBE = 255
 """In a look-up table: the direction belongs to no lobe that was kept."""
-VOXELS_PER_CALL = 2048
+VOXELS_PER_PIECE, VOXELS_PER_CALL = 1024, 16384
 _N_FIT = 12
 
 
@@ -274,7 +273,11 @@ def find_lobes(
         _find_lobes(part, sphere, float(min_peak), float(min_integral), counts[first:last], found, tables[first:last])
         kept[first] = found[np.arange(MAX_LOBES) < counts[first:last, None]]
 
-    run_pieces(work, n_voxels, VOXELS_PER_CALL, progress)
+    for first in range(0, n_voxels, VOXELS_PER_CALL):
+        last = min(first + VOXELS_PER_CALL, n_voxels)
+        sweep(work, first, last, VOXELS_PER_PIECE)
+        if progress is not None:
+            progress(last, n_voxels)
     rows = np.concatenate([kept[first] for first in sorted(kept)])
     offsets = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     integrals, peaks = np.ascontiguousarray(rows[:, 0]), np.ascontiguousarray(rows[:, 1])
