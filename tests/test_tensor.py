@@ -189,18 +189,19 @@ def test_scalars_are_their_slow_twin():
 def test_elementary_functions_are_those_of_numpy():
     values = np.r_[np.float32(np.exp(np.random.default_rng(0).uniform(-80, 80, 500))), 0, -1, np.nan, np.inf, 1e-40]
     row = np.r_[values, np.ones(7)].astype(np.float32)
-    logs, usable = np.empty(len(row)), np.empty(len(row))
-    n_bad = vectors.logarithms(row, len(values), np.empty(len(row), np.int32), logs, usable)
+    logs, usable = np.empty((2, len(row))), np.empty((2, len(row)))
+    n_bad = vectors.logarithms(row, len(values), np.empty(len(row), np.int32), 1, logs, usable)
+    logs, usable = logs[1], usable[1]
     assert n_bad == 5
     np.testing.assert_allclose(logs[:500], np.log(row[:500].astype(float)), atol=2e-9, rtol=0)
     assert (usable[:500] == 1).all() and not usable[500:].any() and not logs[500:].any()
     exponents = np.linspace(-8, 8, 100)
-    found = exponents.copy()
-    vectors.exponentials(found)
-    np.testing.assert_allclose(found, np.exp(exponents), rtol=2e-6)
-    extremes = np.array([-1e30, 1e30])
-    vectors.exponentials(extremes)
-    assert 0 < extremes[0] < 1e-13 and np.isfinite(extremes[1])
+    found = exponents[None].copy()
+    vectors.exponentials(found, 0)
+    np.testing.assert_allclose(found[0], np.exp(exponents), rtol=2e-6)
+    extremes = np.array([[-1e30, 1e30]])
+    vectors.exponentials(extremes, 0)
+    assert 0 < extremes[0, 0] < 1e-13 and np.isfinite(extremes[0, 1])
 
 
 # --- outliers ---

@@ -73,14 +73,14 @@ def new_pair(n_filled: int) -> Pair:
 def solve_weighted(moments: Array, pair: Pair) -> None:
     """Both voxels' unknowns for the weights given; these hold weight times logarithm afterwards."""
     weights, logs = pair.weights, pair.logs
-    sum_eleven(moments[:11], weights[0], weights[1], pair.sums[0, :11], pair.sums[1, :11])
-    sum_eleven(moments[11:], weights[0], weights[1], pair.sums[0, 11:], pair.sums[1, 11:])
+    sum_eleven(moments, 0, weights, pair.sums)
+    sum_eleven(moments, 11, weights, pair.sums)
     for side in range(2):
         for v in range(weights.shape[1]):
             weights[side, v] *= logs[side, v]
-    sum_seven(moments, weights[0], weights[1], pair.right[0], pair.right[1])
+    sum_seven(moments, weights, pair.right)
     for side in range(2):
-        if not solve(pair.sums[side], pair.right[side], pair.lower, pair.x[side], pair.pivots[side]):
+        if not solve(pair.sums, pair.right, side, pair.lower, pair.x, pair.pivots):
             pair.is_fitted[side] = False
 
 
@@ -88,8 +88,8 @@ def solve_weighted(moments: Array, pair: Pair) -> None:
 def weigh_by_prediction(moments: Array, pair: Pair) -> None:
     """Weights: the square of the predicted signal over s0, 0 where there is no measurement."""
     for side in range(2):
-        predict(moments, pair.x[side], 2.0, pair.weights[side])
-        exponentials(pair.weights[side])
+        predict(moments, pair.x, side, 2.0, pair.weights)
+        exponentials(pair.weights, side)
         if pair.n_left_out[side] > 0:
             for v in range(pair.weights.shape[1]):
                 pair.weights[side, v] *= pair.usable[side, v]
@@ -104,12 +104,12 @@ def fit_pair(moments: Array, start: Array, n_reweightings: int, pair: Pair) -> N
         for v in range(moments.shape[1]):
             pair.weights[0, v], pair.weights[1, v] = pair.usable[0, v], pair.usable[1, v]
         solve_weighted(moments, pair)
-    if pair.n_left_out[0] == 0:
-        sum_seven(start, pair.logs[0], pair.logs[1], pair.x[0], pair.right[1])
-        pair.is_fitted[0] = True
-    if pair.n_left_out[1] == 0:
-        sum_seven(start, pair.logs[0], pair.logs[1], pair.right[0], pair.x[1])
-        pair.is_fitted[1] = True
+    sum_seven(start, pair.logs, pair.right)
+    for side in range(2):
+        if pair.n_left_out[side] == 0:
+            pair.is_fitted[side] = True
+            for i in range(N_UNKNOWNS):
+                pair.x[side, i] = pair.right[side, i]
     for _ in range(n_reweightings):
         weigh_by_prediction(moments, pair)
         solve_weighted(moments, pair)
@@ -120,7 +120,7 @@ def take_pair(signal: Array, first: int, second: int, volumes: Array, pair: Pair
     """Logarithms of two voxels' signals."""
     for side in range(2):
         take_row(signal[first if side == 0 else second], volumes, pair.row)
-        pair.n_left_out[side] = logarithms(pair.row, len(volumes), pair.mantissas, pair.logs[side], pair.usable[side])
+        pair.n_left_out[side] = logarithms(pair.row, len(volumes), pair.mantissas, side, pair.logs, pair.usable)
 
 
 @kernel

@@ -49,7 +49,7 @@ class Search(NamedTuple):
     signal: Array
     """(v,) float32: signal."""
     residuals: Array
-    """(v,) float64: signal less prediction, over the plain fit's s0; 0 where there is no measurement."""
+    """(1, v) float64: signal less prediction, over the plain fit's s0; 0 where there is no measurement."""
     sizes: Array
     """(v,) float64: scratch."""
     x: Array
@@ -62,7 +62,7 @@ class Search(NamedTuple):
 def new_search(n_filled: int) -> Search:
     """Room for the search in a voxel of `n_filled` volumes."""
     return Search(
-        np.ones(n_filled, np.float32), np.zeros(n_filled), np.zeros(n_filled), np.zeros(N_UNKNOWNS),
+        np.ones(n_filled, np.float32), np.zeros((1, n_filled)), np.zeros(n_filled), np.zeros(N_UNKNOWNS),
         np.zeros(N_UNKNOWNS),
     )  # fmt: skip
 
@@ -93,16 +93,17 @@ def select(values: Array, n: int, k: int) -> float:
 
 
 @kernel
-def take_residuals(moments: Array, x: Array, log_s0: float, usable: Array, search: Search) -> None:
-    """Residuals of the fit `x` in units of exp(`log_s0`)."""
+def take_residuals(moments: Array, pair: Pair, side: int, log_s0: float, search: Search) -> None:
+    """Residuals of a voxel's fit in units of exp(`log_s0`)."""
     residuals = search.residuals
-    predict(moments, x, 1.0, residuals)
-    for v in range(len(residuals)):
-        residuals[v] += x[0] - log_s0
-    exponentials(residuals)
+    # Row `side` of the weights is free: they are made anew for every fit.
+    predict(moments, pair.x, side, 1.0, pair.weights)
+    for v in range(residuals.shape[1]):
+        residuals[0, v] = pair.weights[side, v] + pair.x[side, 0] - log_s0
+    exponentials(residuals, 0)
     unit = np.exp(-log_s0)
-    for v in range(len(residuals)):
-        residuals[v] = (search.signal[v] * unit - residuals[v]) * usable[v]
+    for v in range(residuals.shape[1]):
+        residuals[0, v] = (search.signal[v] * unit - residuals[0, v]) * pair.usable[side, v]
 
 
 @kernel
@@ -111,7 +112,7 @@ def own_noise(usable: Array, search: Search) -> tuple[float, int]:
     n = 0
     for v in range(len(usable)):
         if usable[v] > 0.0:
-            search.sizes[n] = abs(search.residuals[v])
+            search.sizes[n] = abs(search.residuals[0, v])
             n += 1
     freedom = n - N_UNKNOWNS
     if freedom < 1:
@@ -130,8 +131,8 @@ def joint_noise(own: float, freedom: int, scan_noise: float) -> float:
 def largest_size(residuals: Array) -> float:
     """Size of the residual that is farthest from 0."""
     largest = 0.0
-    for v in range(len(residuals)):
-        largest = max(largest, abs(residuals[v]))
+    for v in range(residuals.shape[1]):
+        largest = max(largest, abs(residuals[0, v]))
     return largest
 
 
@@ -140,12 +141,12 @@ def resist(moments: Array, scan_noise: float, pair: Pair, search: Search) -> flo
     """Geman-McClure fit of the voxel in `pair`, both sides, from its plain fit on; returns the noise about it."""
     log_s0, sigma = search.x[0], 0.0
     for _ in range(MAX_ROUNDS):
-        take_residuals(moments, pair.x[0], log_s0, pair.usable[0], search)
+        take_residuals(moments, pair, 0, log_s0, search)
         own, freedom = own_noise(pair.usable[0], search)
         sigma = joint_noise(own, freedom, scan_noise)
         weigh_by_prediction(moments, pair)
         for v in range(pair.weights.shape[1]):
-            ratio = search.residuals[v] / sigma
+            ratio = search.residuals[0, v] / sigma
             factor = 1.0 / (1.0 + ratio * ratio)
             pair.weights[0, v] *= factor * factor
             pair.weights[1, v] = pair.weights[0, v]
@@ -159,7 +160,7 @@ def resist(moments: Array, scan_noise: float, pair: Pair, search: Search) -> flo
             change = max(change, abs(pair.x[0, i] - search.sizes[i]))
         if change < TOLERANCE:
             break
-    take_residuals(moments, pair.x[0], log_s0, pair.usable[0], search)
+    take_residuals(moments, pair, 0, log_s0, search)
     own, freedom = own_noise(pair.usable[0], search)
     return joint_noise(own, freedom, scan_noise)
 
@@ -176,8 +177,8 @@ def leave_out(moments: Array, scan_noise: float, cutoff: float, pair: Pair, sear
     n_out = -1
     if pair.is_fitted[0]:
         n_out = 0
-        for v in range(len(search.residuals)):
-            if abs(search.residuals[v]) > limit:
+        for v in range(search.residuals.shape[1]):
+            if abs(search.residuals[0, v]) > limit:
                 pair.usable[0, v] = pair.usable[1, v] = 0.0
                 n_out += 1
         if n_out > 0:
@@ -201,7 +202,7 @@ def find_outliers(
     Returns how many were left out, 0 for none, or -1 where that was refused, and the noise of its plain fit alone.
     """
     x = pair.x[side]
-    take_residuals(moments, x, x[0], pair.usable[side], search)
+    take_residuals(moments, pair, side, x[0], search)
     s0 = np.exp(x[0])
     own, freedom = own_noise(pair.usable[side], search)
     # The plain fit's own noise is swollen where there are outliers: the search decides with the noise that it finds.
