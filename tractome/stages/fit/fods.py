@@ -96,7 +96,8 @@ def bootstrap_orientations(
         block = slice(first, min(first + VOXELS_PER_CALL, image.n_voxels))
         bootstrap_directions(
             image.signal[block], volumes, design, factors, choice.lmax, options.n_bootstrap_draws,
-            options.bootstrap_seed, np.arange(block.start, block.stop), deviations[block], density[block], status[block],
+            options.bootstrap_seed, np.arange(block.start, block.stop), deviations[block], density[block],
+            status[block],
         )  # fmt: skip
         if progress is not None:
             progress(block.stop, image.n_voxels)
