@@ -49,7 +49,7 @@ class Pair(NamedTuple):
     right: Array
     """(2, 7) float64: right-hand sides."""
     lower: Array
-    """(7, 7) float64: scratch."""
+    """(7, 7, 2) float64: scratch."""
     x: Array
     """(2, 7) float64: log s0, then minus Dxx, 2 Dxy, Dyy, 2 Dxz, 2 Dyz, Dzz in 1e-3 mm2/s."""
     pivots: Array
@@ -64,55 +64,66 @@ def new_pair(n_filled: int) -> Pair:
     return Pair(
         np.ones(n_filled, np.float32), np.zeros(n_filled, np.int32), np.zeros((2, n_filled)), np.zeros((2, n_filled)),
         np.zeros(2, np.int64), np.zeros((2, n_filled)), np.zeros((2, N_MOMENTS)), np.zeros((2, N_UNKNOWNS)),
-        np.zeros((N_UNKNOWNS, N_UNKNOWNS)), np.zeros((2, N_UNKNOWNS)), np.zeros((2, N_UNKNOWNS)),
+        np.zeros((N_UNKNOWNS, N_UNKNOWNS, 2)), np.zeros((2, N_UNKNOWNS)), np.zeros((2, N_UNKNOWNS)),
         np.zeros(2, np.bool_),
     )  # fmt: skip
 
 
 @kernel
-def solve_weighted(moments: Array, pair: Pair) -> None:
-    """Both voxels' unknowns for the weights given; these hold weight times logarithm afterwards."""
-    weights, logs = pair.weights, pair.logs
-    sum_eleven(moments, 0, weights, pair.sums)
-    sum_eleven(moments, 11, weights, pair.sums)
+def solve_weighted(
+    moments: Array, logs: Array, weights: Array, sums: Array, right: Array, lower: Array, x: Array, pivots: Array,
+    is_fitted: Array,
+) -> None:  # fmt: skip
+    """Both voxels' unknowns for the weights given; these hold weight times logarithm afterwards. See `Pair`."""
+    sum_eleven(moments, 0, weights, sums)
+    sum_eleven(moments, 11, weights, sums)
     for side in range(2):
         for v in range(weights.shape[1]):
             weights[side, v] *= logs[side, v]
-    sum_seven(moments, weights, pair.right)
-    for side in range(2):
-        if not solve(pair.sums, pair.right, side, pair.lower, pair.x, pair.pivots):
-            pair.is_fitted[side] = False
+    sum_seven(moments, weights, right)
+    solve(sums, right, lower, x, pivots, is_fitted)
 
 
 @kernel
-def weigh_by_prediction(moments: Array, pair: Pair) -> None:
+def weigh_by_prediction(moments: Array, x: Array, usable: Array, n_left_out: Array, weights: Array) -> None:
     """Weights: the square of the predicted signal over s0, 0 where there is no measurement."""
     for side in range(2):
-        predict(moments, pair.x, side, 2.0, pair.weights)
-        exponentials(pair.weights, side)
-        if pair.n_left_out[side] > 0:
-            for v in range(pair.weights.shape[1]):
-                pair.weights[side, v] *= pair.usable[side, v]
+        predict(moments, x, side, 2.0, weights)
+        exponentials(weights, side)
+        if n_left_out[side] > 0:
+            for v in range(weights.shape[1]):
+                weights[side, v] *= usable[side, v]
 
 
 @kernel
 def fit_pair(moments: Array, start: Array, n_reweightings: int, pair: Pair) -> None:
     """Ordinary fit of two voxels whose logarithms are taken, then `n_reweightings` weighted ones."""
-    pair.is_fitted[0] = pair.is_fitted[1] = True
-    if pair.n_left_out[0] + pair.n_left_out[1] > 0:
+    # Taken out once: counting references to the members of a tuple costs a third of the time.
+    logs, usable, n_left_out, weights, sums = pair.logs, pair.usable, pair.n_left_out, pair.weights, pair.sums
+    right, lower, x, pivots, is_fitted = pair.right, pair.lower, pair.x, pair.pivots, pair.is_fitted
+    is_fitted[0] = is_fitted[1] = True
+    if n_left_out[0] + n_left_out[1] > 0:
         # The shared pseudo-inverse needs every volume.
         for v in range(moments.shape[1]):
-            pair.weights[0, v], pair.weights[1, v] = pair.usable[0, v], pair.usable[1, v]
-        solve_weighted(moments, pair)
-    sum_seven(start, pair.logs, pair.right)
+            weights[0, v], weights[1, v] = usable[0, v], usable[1, v]
+        solve_weighted(moments, logs, weights, sums, right, lower, x, pivots, is_fitted)
+    sum_seven(start, logs, right)
     for side in range(2):
-        if pair.n_left_out[side] == 0:
-            pair.is_fitted[side] = True
+        if n_left_out[side] == 0:
+            is_fitted[side] = True
             for i in range(N_UNKNOWNS):
-                pair.x[side, i] = pair.right[side, i]
+                x[side, i] = right[side, i]
     for _ in range(n_reweightings):
-        weigh_by_prediction(moments, pair)
-        solve_weighted(moments, pair)
+        weigh_by_prediction(moments, x, usable, n_left_out, weights)
+        solve_weighted(moments, logs, weights, sums, right, lower, x, pivots, is_fitted)
+
+
+@kernel
+def refit_pair(moments: Array, pair: Pair) -> None:
+    """One weighted fit more, with the weights that `pair` holds."""
+    solve_weighted(
+        moments, pair.logs, pair.weights, pair.sums, pair.right, pair.lower, pair.x, pair.pivots, pair.is_fitted
+    )
 
 
 @kernel

@@ -19,7 +19,7 @@ from tractome.kernels.tensor.fit import (
     fit_pair,
     give_result,
     new_pair,
-    solve_weighted,
+    refit_pair,
     take_pair,
     weigh_by_prediction,
 )
@@ -144,7 +144,7 @@ def resist(moments: Array, scan_noise: float, pair: Pair, search: Search) -> flo
         take_residuals(moments, pair, 0, log_s0, search)
         own, freedom = own_noise(pair.usable[0], search)
         sigma = joint_noise(own, freedom, scan_noise)
-        weigh_by_prediction(moments, pair)
+        weigh_by_prediction(moments, pair.x, pair.usable, pair.n_left_out, pair.weights)
         for v in range(pair.weights.shape[1]):
             ratio = search.residuals[0, v] / sigma
             factor = 1.0 / (1.0 + ratio * ratio)
@@ -152,7 +152,7 @@ def resist(moments: Array, scan_noise: float, pair: Pair, search: Search) -> flo
             pair.weights[1, v] = pair.weights[0, v]
         for i in range(N_UNKNOWNS):
             search.sizes[i] = pair.x[0, i]
-        solve_weighted(moments, pair)
+        refit_pair(moments, pair)
         if not pair.is_fitted[0]:
             return sigma
         change = 0.0
@@ -185,8 +185,8 @@ def leave_out(moments: Array, scan_noise: float, cutoff: float, pair: Pair, sear
             pair.n_left_out[0] += n_out
             pair.n_left_out[1] += n_out
             for _ in range(N_REWEIGHTINGS):
-                weigh_by_prediction(moments, pair)
-                solve_weighted(moments, pair)
+                weigh_by_prediction(moments, pair.x, pair.usable, pair.n_left_out, pair.weights)
+                refit_pair(moments, pair)
             for i in range(N_UNKNOWNS):
                 if not (pair.is_fitted[0] and pair.pivots[0, i] >= LOWEST_PIVOT * search.pivots[i]):
                     n_out = -1

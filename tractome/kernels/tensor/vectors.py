@@ -171,45 +171,50 @@ def sum_eleven(table: Array, first: int, weights: Array, out: Array) -> None:
 
 
 @kernel
-def solve(sums: Array, right: Array, side: int, lower: Array, x: Array, pivots: Array) -> bool:
-    """Solve the normal equations of one voxel; False when they are not positive definite to working precision.
+def solve(sums: Array, right: Array, lower: Array, x: Array, pivots: Array, is_fitted: Array) -> None:
+    """Solve the normal equations of two voxels, in step: one waits for its divisions while the other calculates.
 
     Parameters
     ----------
     sums : (2, 22) float64
         Weighted sums of the rows of `tensor_moments`.
     right : (2, 7) float64
-    side : int
-        The row that is meant.
-    lower : (7, 7) float64
+    lower : (7, 7, 2) float64
         Scratch.
     x : (2, 7) float64
         Written.
     pivots : (2, 7) float64
         Written: what is left of each diagonal entry when those before it are eliminated.
+    is_fitted : (2,) bool
+        Made False where the equations are not positive definite to working precision.
     """
     n = N_UNKNOWNS
     position = 0
     for i in range(n):
         for j in range(i, n):
-            lower[i, j] = sums[side, MOMENT_OF_PRODUCT[position]]
+            for side in range(2):
+                lower[i, j, side] = sums[side, MOMENT_OF_PRODUCT[position]]
             position += 1
-        x[side, i] = right[side, i]
-        pivots[side, i] = lower[i, i]
+        for side in range(2):
+            x[side, i] = right[side, i]
+            pivots[side, i] = lower[i, i, side]
     for k in range(n):
-        # A pivot that lost 12 digits means an unknown is not determined.
-        if not lower[k, k] > 1e-12 * pivots[side, k]:
-            return False
-        pivots[side, k] = lower[k, k]
-        inverse = 1.0 / lower[k, k]
+        for side in range(2):
+            # A pivot that lost 12 digits means an unknown is not determined.
+            if not lower[k, k, side] > 1e-12 * pivots[side, k]:
+                is_fitted[side] = False
+            pivots[side, k] = lower[k, k, side]
+        first, second = 1.0 / lower[k, k, 0], 1.0 / lower[k, k, 1]
         for i in range(k + 1, n):
-            factor = lower[k, i] * inverse
+            a, b = lower[k, i, 0] * first, lower[k, i, 1] * second
             for j in range(i, n):
-                lower[i, j] -= factor * lower[k, j]
-            x[side, i] -= factor * x[side, k]
+                lower[i, j, 0] -= a * lower[k, j, 0]
+                lower[i, j, 1] -= b * lower[k, j, 1]
+            x[0, i] -= a * x[0, k]
+            x[1, i] -= b * x[1, k]
     for i in range(n - 1, -1, -1):
-        total = x[side, i]
+        a, b = x[0, i], x[1, i]
         for j in range(i + 1, n):
-            total -= lower[i, j] * x[side, j]
-        x[side, i] = total / lower[i, i]
-    return True
+            a -= lower[i, j, 0] * x[0, j]
+            b -= lower[i, j, 1] * x[1, j]
+        x[0, i], x[1, i] = a / lower[i, i, 0], b / lower[i, i, 1]
