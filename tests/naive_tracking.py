@@ -60,6 +60,19 @@ def interpolate_packed(rows, row_of, point):
     return weights @ rows[row].astype(float), weights.sum()
 
 
+def pack_field(coefficients, mask, fa, basis):
+    """Rows as the engine reads them, by voxel: an image (nx, ny, nz, n_columns) with zeros outside the mask."""
+    n_coeffs, n_columns = coefficients.shape[1], basis.shape[1]
+    image = np.zeros((*mask.shape, n_columns))
+    for number, voxel in enumerate(np.argwhere(mask)):
+        row = np.where(np.isfinite(coefficients[number]), coefficients[number], 0)
+        image[tuple(voxel)][:n_coeffs] = row
+        highest = max(0, *(basis[:, :n_coeffs].astype(float) @ row))
+        share = 1 if fa is None else fa[number] if np.isfinite(fa[number]) else 0
+        image[tuple(voxel)][-3:] = 1, highest, share
+    return image
+
+
 class Tissues:
     """What a tissue map means for a streamline."""
 

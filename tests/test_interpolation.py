@@ -104,6 +104,26 @@ def test_a_row_carries_what_the_engine_asks_of_a_voxel():
         assert (basis @ sh <= sh[PEAK] * 1.0001).all()
 
 
+@pytest.mark.parametrize("has_fa", [True, False])
+@pytest.mark.parametrize("n_coeffs", [1, 6, 15, 45])
+def test_packed_rows_equal_their_twin(n_coeffs, has_fa):
+    rng = np.random.default_rng(n_coeffs)
+    mask = rng.random(SHAPE) < 0.6
+    n = int(mask.sum())
+    coefficients = rng.normal(size=(n, n_coeffs)).astype(np.float32)
+    coefficients[rng.random(coefficients.shape) < 0.05] = rng.choice([np.nan, np.inf, -np.inf])
+    fa = np.where(rng.random(n) < 0.1, np.nan, rng.random(n)).astype(np.float32) if has_fa else None
+    basis = np.zeros((40, n_columns(n_coeffs)), np.float32)
+    basis[:20, :n_coeffs] = rng.normal(size=(20, n_coeffs))
+    basis[20:] = basis[:20]
+    field, expected = pack_field(coefficients, mask, fa, basis), naive.pack_field(coefficients, mask, fa, basis)
+    assert field.rows.dtype == np.float32 and field.rows.shape[1] % 8 == 0 and len(field.rows) == n + 1
+    packed_image = field.rows[field.row_of]
+    np.testing.assert_allclose(packed_image[1:-1, 1:-1, 1:-1], expected, rtol=1e-5, atol=1e-6)
+    packed_image[1:-1, 1:-1, 1:-1] = 0
+    assert (packed_image == 0).all(), "a border of nothing on every side"
+
+
 def test_what_is_not_finite_counts_as_nothing():
     coefficients = np.array([[1.0], [np.nan], [np.inf], [2.0]], np.float32)
     field = pack_field(coefficients, np.ones((4, 1, 1), bool), None, np.ones((2, n_columns(1)), np.float32))
