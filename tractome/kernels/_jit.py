@@ -79,8 +79,8 @@ def bare_kernel(function: F) -> F:
 
 
 def inner_kernel(function: F) -> F:
-    """Compile a serial kernel that only kernels call: it has no way in from Python, which takes time to compile."""
-    compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_FLAGS)(function)
+    """Compile a bare kernel that only kernels call: it has no way in from Python, which takes time to compile."""
+    compiled: F = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **_BARE_FLAGS)(function)
     return compiled
 
 

@@ -383,6 +383,6 @@ def solve_voxels(
             _shift_constraints(moved, growth, amplitude, shift, state)
 
 
-@inner_kernel
+@kernel
 def _rows(n: int) -> Array:
     return np.zeros((n, WIDTH), np.float32)
