@@ -84,40 +84,53 @@ def stages(folder: Path, options: PhantomOptions, n_large: int, n_first: int) ->
     scan, anatomy = scan_words(folder, options), anatomy_words(folder, options)
     root = place / "sub-hcp"
     where: list[str | Path] = ["--out", place, "--subject", "hcp"]
-    lines = [_line("fit", [PROGRAM, "fit", *scan, *where], "fit")]
+    lines = [_line("fit", [PROGRAM, "fit", *scan, *where], root)]
     lines[-1]["facts"] = _facts(root, "fit", ("model", "n_voxels", "lmax"))
     first: list[str | Path] = ["--streamlines", str(n_first), "--formats", "npz,tsv"]
-    lines.append(_line(f"run: {n_first:,} to all matrices", [PROGRAM, "run", *scan, *anatomy, *where, *first], "track"))
+    lines.append(_line(f"run: {n_first:,} to all matrices", [PROGRAM, "run", *scan, *anatomy, *where, *first], root))
     lines[-1]["scores"] = _scores(root, folder)
     lines[-1]["facts"] = _facts(root, "track", ("n_accepted", "n_seeds", "mean_length_mm", "n_points"))
     if n_large:
         tissue = anatomy[-2:]
         large: list[str | Path] = [*tissue, "--streamlines", str(n_large)]
-        lines.append(_line(f"track: {n_large:,}, end points", [PROGRAM, "track", root, *large], "track"))
-        lines.append(_line("connect them", [PROGRAM, "connect", root], "track"))
-        lines.append(_line("export them", [PROGRAM, "export", root, "--formats", "npz,tsv"], "track"))
+        lines.append(_line(f"track: {n_large:,}, end points", [PROGRAM, "track", root, *large], root))
+        lines.append(_line("connect them", [PROGRAM, "connect", root], root))
+        lines.append(_line("export them", [PROGRAM, "export", root, "--formats", "npz,tsv"], root))
         lines[-1]["scores"] = _scores(root, folder)
     return lines
 
 
-def _line(name: str, command: list[str | Path], limit: str) -> Line:
-    log = OUT / "hcp.log"
+def _line(name: str, command: list[str | Path], root: Path) -> Line:
+    log, before = OUT / "hcp.log", _records(root)
     log.unlink(missing_ok=True)
     spent = run_measured(command, log)
+    done = {stage: record for stage, record in _records(root).items() if record != before.get(stage)}
+    # A stage starts the count of its peak anew, for its record: what the system then says is that of the last stage.
+    peak = max([spent.peak_mib, *(record["peak_memory_mb"] * 1e6 / 2**20 for record in done.values())])
+    limit = max(MEMORY_LIMITS_MIB["fit" if stage == "fit" else "track"] for stage in done) if done else 0
     line = {
         "job": name,
         "wall_s": spent.wall_s,
         "cpu_s": spent.cpu_s,
-        "peak_mib": spent.peak_mib,
-        "limit_mib": MEMORY_LIMITS_MIB[limit],
+        "peak_mib": peak,
+        "limit_mib": limit,
+        "stages": {
+            stage: {key: record[key] for key in ("seconds", "peak_memory_mb")} for stage, record in done.items()
+        },
     }
-    over = "" if spent.peak_mib <= line["limit_mib"] else f"   OVER {line['limit_mib']:,} MiB"
-    print(f"{name:<40} {spent.wall_s:9.1f} s {spent.cpu_s:9.1f} s {spent.peak_mib:8,.0f} MiB{over}", flush=True)
+    over = "" if peak <= limit else f"   OVER {limit:,} MiB"
+    print(f"{name:<40} {spent.wall_s:9.1f} s {spent.cpu_s:9.1f} s {peak:8,.0f} MiB{over}", flush=True)
     return line
 
 
+def _records(root: Path) -> dict[str, dict[str, Any]]:
+    path = root / "provenance.json"
+    stages: dict[str, dict[str, Any]] = json.loads(path.read_text())["stages"] if path.exists() else {}
+    return stages
+
+
 def _facts(root: Path, stage: str, names: tuple[str, ...]) -> dict[str, Any]:
-    found = json.loads((root / "provenance.json").read_text())["stages"][stage]["facts"]
+    found = _records(root)[stage]["facts"]
     return {name: found[name] for name in names if name in found}
 
 
