@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tractome.kernels.tracking import Field, FirstOrder, SecondOrder, Sphere, Transport
 
 _MAP_SIZE = 128
-"""Cells along each side of the octahedral map: about a degree each."""
+"""Cells along each side of the octahedral map: about a degree each, two at their corners."""
 
 _N_PROBE_SAMPLES = 4
 """Places along the probe of parallel transport (Aydogan and Shi 2021)."""
