@@ -125,7 +125,7 @@ def _peak(i: int, amplitude: Array, sphere: LobeSphere, out: Array) -> None:
         out[1 + c] = (sphere.directions[i, c] + x * sphere.fits[i, 5, c] + y * sphere.fits[i, 6, c]) / norm
 
 
-@inner_kernel
+@kernel
 def _lobes_of_voxel(
     coefficients: Array,
     sphere: LobeSphere,

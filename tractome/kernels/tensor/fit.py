@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import kernel
+from tractome.kernels._jit import bare_kernel, kernel
 from tractome.kernels.tensor.design import N_MOMENTS
 from tractome.kernels.tensor.types import (
     B_SCALE_S_PER_MM2,
@@ -69,7 +69,7 @@ def new_pair(n_filled: int) -> Pair:
     )  # fmt: skip
 
 
-@kernel
+@bare_kernel
 def solve_weighted(
     moments: Array, logs: Array, weights: Array, sums: Array, right: Array, lower: Array, x: Array, pivots: Array,
     is_fitted: Array,
@@ -84,7 +84,7 @@ def solve_weighted(
     solve(sums, right, lower, x, pivots, is_fitted)
 
 
-@kernel
+@bare_kernel
 def weigh_by_prediction(moments: Array, x: Array, usable: Array, n_left_out: Array, weights: Array) -> None:
     """Weights: the square of the predicted signal over s0, 0 where there is no measurement."""
     for side in range(2):
@@ -134,7 +134,7 @@ def take_pair(signal: Array, first: int, second: int, volumes: Array, pair: Pair
         pair.n_left_out[side] = logarithms(pair.row, len(volumes), pair.mantissas, side, pair.logs, pair.usable)
 
 
-@kernel
+@bare_kernel
 def straighten(deviation: Array, d: Array) -> None:
     """Turn the tensor that nominal gradients see, (6,), into the true one, with gradient nonlinearity L.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import kernel
+from tractome.kernels._jit import bare_kernel
 from tractome.kernels.tensor.design import MOMENT_OF_PRODUCT
 from tractome.kernels.tensor.types import N_UNKNOWNS
 
@@ -26,14 +26,14 @@ SQRT_2 = 1.4142135623730951
 LOWEST_EXPONENT, HIGHEST_EXPONENT = -32.0, 16.0
 
 
-@kernel
+@bare_kernel
 def take_row(signal: Array, volumes: Array, row: Array) -> None:
     """The wanted volumes of one voxel's signal, float32; `row` may be longer than `volumes`."""
     for v in range(len(volumes)):
         row[v] = signal[volumes[v]]
 
 
-@kernel
+@bare_kernel
 def logarithms(row: Array, n_volumes: int, mantissas: Array, side: int, logs: Array, usable: Array) -> int:
     """Natural logarithms, to 1e-9, of the first `n_volumes` of `row`, float32; returns how many there are none of.
 
@@ -61,7 +61,7 @@ def logarithms(row: Array, n_volumes: int, mantissas: Array, side: int, logs: Ar
     return n_volumes - int(n_usable)
 
 
-@kernel
+@bare_kernel
 def exponentials(values: Array, side: int) -> None:
     """Replace every x of a row by exp(x), to 1e-6 between -8 and 8; x is kept within -32 and 16 before.
 
@@ -80,7 +80,7 @@ def exponentials(values: Array, side: int) -> None:
         values[side, v] = series * series
 
 
-@kernel
+@bare_kernel
 def predict(moments: Array, x: Array, side: int, factor: float, out: Array) -> None:
     """`factor` times the predicted logarithm of the signal, relative to log s0; of a row of `x`, into that of `out`."""
     x1, x2, x3 = factor * x[side, 1], factor * x[side, 2], factor * x[side, 3]
@@ -92,7 +92,7 @@ def predict(moments: Array, x: Array, side: int, factor: float, out: Array) -> N
         )  # fmt: skip
 
 
-@kernel
+@bare_kernel
 def sum_seven(table: Array, weights: Array, out: Array) -> None:
     """Sums over volumes, (2, 7), of each of seven rows of a table times either row of weights."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = 0.0
@@ -117,7 +117,7 @@ def sum_seven(table: Array, weights: Array, out: Array) -> None:
     out[1, 0], out[1, 1], out[1, 2], out[1, 3], out[1, 4], out[1, 5], out[1, 6] = b0, b1, b2, b3, b4, b5, b6
 
 
-@kernel
+@bare_kernel
 def sum_eleven(table: Array, first: int, weights: Array, out: Array) -> None:
     """As `sum_seven`, of the eleven rows from `first` on, to the same places of `out`."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = 0.0
@@ -170,7 +170,7 @@ def sum_eleven(table: Array, first: int, weights: Array, out: Array) -> None:
     out[1, first + 10] = b10
 
 
-@kernel
+@bare_kernel
 def solve(sums: Array, right: Array, lower: Array, x: Array, pivots: Array, is_fitted: Array) -> None:
     """Solve the normal equations of two voxels, in step: one waits for its divisions while the other calculates.
 
