@@ -12,7 +12,7 @@ def _short(size: float) -> str:
     """1234567 as 1.2M."""
     for unit, name in ((1e6, "M"), (1e3, "k")):
         if size >= unit:
-            return f"{size / unit:.2g}{name}"
+            return f"{float(f'{size / unit:.2g}'):g}{name}"
     return f"{size:g}"
 
 
@@ -26,6 +26,7 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogFormatter
 
     found = sorted(records, key=lambda record: ORDER.index(record["curve"]))
     figure, axes = plt.subplots(1, len(found), figsize=(3.2 * len(found), 3.0), constrained_layout=True, squeeze=False)
@@ -43,6 +44,9 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
         axis.set_yscale("log")
         axis.set_xticks(sizes, [_short(size) for size in sizes])
         axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        axis.tick_params(axis="x", labelrotation=30)
+        axis.yaxis.set_major_formatter(LogFormatter())
+        axis.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.5)))
         axis.set_xlabel(record["unit"])
     axes[0][0].set_ylabel("seconds")
     axes[0][0].legend(fontsize=8)
