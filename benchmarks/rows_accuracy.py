@@ -79,7 +79,6 @@ def accuracy(settings: Settings) -> list[dict[str, Any]]:
                 "tractome": ours,
                 "below": shortfalls(ours, theirs),
                 "run_wall_s": measured.wall_s,
-                "run_peak_mib": measured.peak_mib,
             }
         )
     return records

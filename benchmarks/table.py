@@ -90,8 +90,7 @@ def _accuracy(records: list[Record]) -> str:
             rows.append([record["subject"], f"{program} (best)" if program == best else program, *cells])
         verdicts.append(
             f"- {record['subject']}: below MRtrix3's best in {record['below']['best']}; in AP, r, U >= 1 below any of "
-            f"the four in {record['below']['any']}. Our whole run: {record['run_wall_s']:.0f} s, "
-            f"{record['run_peak_mib']:,.0f} MiB."
+            f"the four in {record['below']['any']}."
         )
     scored = table(["subject", "program", *SCORES.values()], rows)
     return f"{scored}\n\n{chr(10).join(verdicts)}"
