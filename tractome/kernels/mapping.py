@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.kernels._jit import kernel, parallel_kernel, prange
+from tractome.kernels.assignment import row_at
 from tractome.kernels.fixels import nearest_lobe
 
 _TINY = 1e-12
@@ -39,15 +40,6 @@ def _next_face(here: NDArray[np.float64], way: NDArray[np.float64], voxel: NDArr
 
 
 @kernel
-def _row_at(row_of: NDArray[np.int32], voxel: NDArray[np.int64]) -> int:
-    """Row of a voxel, -1 outside mask and volume."""
-    for axis in range(3):
-        if voxel[axis] < 0 or voxel[axis] >= row_of.shape[axis]:
-            return -1
-    return row_of[voxel[0], voxel[1], voxel[2]]
-
-
-@kernel
 def _map_one(
     points: NDArray[np.float32],
     first: int,
@@ -66,7 +58,7 @@ def _map_one(
     _transform(to_voxel, points, first, here)
     for axis in range(3):
         voxel[axis] = int(np.floor(here[axis] + 0.5))
-    row = _row_at(row_of, voxel)
+    row = row_at(row_of, voxel[0], voxel[1], voxel[2])
     for point in range(first, last):
         is_end = point == last - 1
         segment_mm, t = 0.0, 0.0
@@ -94,7 +86,7 @@ def _map_one(
                         fixels[n_found], lengths_mm[n_found] = fixel, run_mm
                         n_found += 1
                 run_mm, chord[0], chord[1], chord[2] = 0.0, 0.0, 0.0, 0.0
-                row = _row_at(row_of, voxel)
+                row = row_at(row_of, voxel[0], voxel[1], voxel[2])
             if not leaves or is_end:
                 break
         for axis in range(3):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.kernels._jit import bare_kernel, parallel_kernel, prange
-from tractome.kernels.tracking.types import N_EXTRA, Field, Floats, Ints
+from tractome.kernels.tracking.types import FA, INSIDE, N_EXTRA, PEAK, Field, Floats, Ints
 
 _LANES = 8
 _VOXELS_PER_WORKER = 256
@@ -43,8 +43,8 @@ def pack_field(
     rows = np.zeros((n_voxels + 1, n_columns(n_coeffs)), np.float32)
     rows[:-1, :n_coeffs] = np.nan_to_num(coefficients, nan=0.0, posinf=0.0, neginf=0.0)
     highest_amplitudes(rows, basis[: len(basis) // 2])
-    rows[:-1, -3] = 1.0
-    rows[:-1, -1] = 1.0 if fa is None else np.nan_to_num(fa)  # FA that is not defined: no fibre
+    rows[:-1, INSIDE] = 1.0
+    rows[:-1, FA] = 1.0 if fa is None else np.nan_to_num(fa)  # FA that is not defined: no fibre
     row_of = np.full([n + 2 for n in mask.shape], n_voxels, np.int32)
     row_of[1:-1, 1:-1, 1:-1][mask] = np.arange(n_voxels, dtype=np.int32)
     return Field(rows, row_of)
@@ -63,7 +63,7 @@ def highest_amplitudes(rows: NDArray[np.float32], basis: NDArray[np.float32]) ->
                     value += basis[direction, column] * rows[row, column]
                 if value > highest:
                     highest = value
-            rows[row, -2] = highest
+            rows[row, PEAK] = highest
 
 
 def plain_cells(fractions: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -91,12 +91,12 @@ def advance(
 
 
 @kernel_by_type(set_out, FirstOrder, SecondOrder)
-def _begin_on_sphere(method: Any, sphere: Sphere, direction: int, n: int, scratch: Scratch) -> None:
+def _set_out_on_sphere(method: Any, sphere: Sphere, direction: int, n: int, scratch: Scratch) -> None:
     scratch.taken[n - 1] = direction
 
 
 @kernel_by_type(set_out, Transport)
-def _begin_transport(method: Any, sphere: Sphere, direction: int, n: int, scratch: Scratch) -> None:
+def _set_out_in_space(method: Any, sphere: Sphere, direction: int, n: int, scratch: Scratch) -> None:
     for axis in range(3):
         scratch.tangents[n - 1, axis] = sphere.directions[direction, axis]
 
