@@ -43,3 +43,7 @@ class TableError(TractomeError):
 
 class OutputError(TractomeError):
     """The output cannot be written, or stands in the way."""
+
+
+class LayoutError(TractomeError):
+    """A folder holds no subject that is understood, or several and none was named."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.datatypes.diffusion import GradientTable
+from tractome.datatypes.diffusion import GradientTable, count_directions
 from tractome.datatypes.grid import Grid
 from tractome.errors import GradientError
 from tractome.io.atomic import replacing
@@ -29,8 +29,6 @@ _SILENT_NORM_ERROR = 0.01
 
 _ZERO_NORM = 1e-2
 """Directions shorter than this are absent."""
-
-_SAME_DIRECTION_DEG = 1.0
 
 PathLike = str | os.PathLike[str]
 
@@ -146,16 +144,6 @@ def _require_b0(bvals: NDArray[np.float64], threshold: float) -> None:
         raise GradientError(message)
 
 
-def count_directions(directions: NDArray[np.float64]) -> int:
-    """Number of directions more than one degree apart, where a direction and its opposite are one."""
-    limit = np.cos(np.deg2rad(_SAME_DIRECTION_DEG))
-    distinct = np.empty((0, 3))
-    for direction in directions:
-        if not len(distinct) or np.abs(distinct @ direction).max() < limit:
-            distinct = np.vstack([distinct, direction])
-    return len(distinct)
-
-
 def _normalise(
     bvals: NDArray[np.float64], vectors: NDArray[np.float64], what: str, threshold: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp], tuple[str, ...]]:
@@ -190,7 +178,7 @@ def _count(chosen: NDArray[np.bool_]) -> str:
     return f"{len(volumes)} volume{'s' if len(volumes) > 1 else ''} ({listed})"
 
 
-def _read_table(path: Path) -> list[list[float]]:
+def read_numbers(path: Path) -> list[list[float]]:
     """Rows of numbers, separated by blanks, tabs, commas or semicolons; lines that start with # are comments."""
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -217,7 +205,7 @@ def _read_table(path: Path) -> list[list[float]]:
 
 
 def _read_bvals(path: Path) -> NDArray[np.float64]:
-    rows = _read_table(path)
+    rows = read_numbers(path)
     if len(rows) > 1 and any(len(row) > 1 for row in rows):
         message = (
             f"{path.name} has {len(rows)} rows of up to {max(map(len, rows))} values. One b-value per volume is "
@@ -241,7 +229,7 @@ def _require_bvals(bvals: NDArray[np.float64], name: str) -> None:
 
 def _read_bvecs(path: Path, bvals: NDArray[np.float64], bval_name: str) -> NDArray[np.float64]:
     """Directions as they stand in the file, (v, 3), whichever way it is turned."""
-    rows = _read_table(path)
+    rows = read_numbers(path)
     lengths = {len(row) for row in rows}
     if len(lengths) > 1:
         message = (
@@ -269,7 +257,7 @@ def _read_bvecs(path: Path, bvals: NDArray[np.float64], bval_name: str) -> NDArr
 
 def _read_mrtrix(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """b-values (v,) and world directions (v, 3) of a table with the columns x y z b."""
-    rows = _read_table(path)
+    rows = read_numbers(path)
     if any(len(row) != 4 for row in rows):
         message = (
             f"{path.name} has no bvec file beside it and is no MRtrix3 gradient table (x y z b, one row per volume). "
