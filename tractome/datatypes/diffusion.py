@@ -15,6 +15,8 @@ from tractome.errors import GradientError, ImageError
 SHELL_TOLERANCE_S_PER_MM2 = 100.0
 """Two b-values further apart than this are never one shell."""
 
+_SAME_DIRECTION_DEG = 1.0
+
 
 @dataclass(frozen=True)
 class Shell:
@@ -109,6 +111,16 @@ class GradientTable:
         parts = [f"{int(self.is_b0.sum())} at b = 0"] if self.is_b0.any() else []
         parts += [f"{shell.n_volumes} at b = {shell.b_s_per_mm2:.0f}" for shell in self.shells]
         return ", ".join(parts)
+
+
+def count_directions(directions: NDArray[np.float64]) -> int:
+    """Number of directions more than one degree apart, where a direction and its opposite are one."""
+    limit = np.cos(np.deg2rad(_SAME_DIRECTION_DEG))
+    distinct = np.empty((0, 3))
+    for direction in directions:
+        if not len(distinct) or np.abs(distinct @ direction).max() < limit:
+            distinct = np.vstack([distinct, direction])
+    return len(distinct)
 
 
 @dataclass(frozen=True, eq=False)
