@@ -137,16 +137,33 @@ ASEG = {
 }
 
 
-def freesurfer_dk() -> None:
-    """Names for the label image aparc+aseg that FreeSurfer makes in each subject: no volume."""
+DESTRIEUX = (
+    "G_and_S_frontomargin G_and_S_occipital_inf G_and_S_paracentral G_and_S_subcentral G_and_S_transv_frontopol "
+    "G_and_S_cingul-Ant G_and_S_cingul-Mid-Ant G_and_S_cingul-Mid-Post G_cingul-Post-dorsal G_cingul-Post-ventral "
+    "G_cuneus G_front_inf-Opercular G_front_inf-Orbital G_front_inf-Triangul G_front_middle G_front_sup "
+    "G_Ins_lg_and_S_cent_ins G_insular_short G_occipital_middle G_occipital_sup G_oc-temp_lat-fusifor "
+    "G_oc-temp_med-Lingual G_oc-temp_med-Parahip G_orbital G_pariet_inf-Angular G_pariet_inf-Supramar G_parietal_sup "
+    "G_postcentral G_precentral G_precuneus G_rectus G_subcallosal G_temp_sup-G_T_transv G_temp_sup-Lateral "
+    "G_temp_sup-Plan_polar G_temp_sup-Plan_tempo G_temporal_inf G_temporal_middle Lat_Fis-ant-Horizont "
+    "Lat_Fis-ant-Vertical Lat_Fis-post - Pole_occipital Pole_temporal S_calcarine S_central S_cingul-Marginalis "
+    "S_circular_insula_ant S_circular_insula_inf S_circular_insula_sup S_collat_transv_ant S_collat_transv_post "
+    "S_front_inf S_front_middle S_front_sup S_interm_prim-Jensen S_intrapariet_and_P_trans S_oc_middle_and_Lunatus "
+    "S_oc_sup_and_transversal S_occipital_ant S_oc-temp_lat S_oc-temp_med_and_Lingual S_orbital_lateral "
+    "S_orbital_med-olfact S_orbital-H_Shaped S_parieto_occipital S_pericallosal S_postcentral S_precentral-inf-part "
+    "S_precentral-sup-part S_suborbital S_subparietal S_temporal_inf S_temporal_sup S_temporal_transverse"
+).split()
+"""Numbers 11101 and 12101 upwards in aparc.a2009s+aseg; - is the medial wall, which is no region."""
+
+
+def freesurfer(name: str, image: str, cortex: list[str], first: int, citation: str) -> None:
+    """Names for a label image that FreeSurfer makes in each subject: no volume."""
     rows = []
     for side, letter in enumerate("LR"):
-        cortex = [(1000 * (side + 1) + k, name) for k, name in enumerate(APARC, start=1) if name != "-"]
-        rows += [(label, name, letter, "cortex") for label, name in cortex]
-        deep = [(labels[side], name) for name, labels in ASEG.items() if name != "cerebellum-cortex"]
-        rows += [(label, name, letter, "subcortex") for label, name in deep]
+        named = [(first + 1000 * side + k, region) for k, region in enumerate(cortex) if region != "-"]
+        rows += [(label, region, letter, "cortex") for label, region in named]
+        deep = [(labels[side], region) for region, labels in ASEG.items() if region != "cerebellum-cortex"]
+        rows += [(label, region, letter, "subcortex") for label, region in deep]
     rows += [(ASEG["cerebellum-cortex"][side], "cerebellum-cortex", "LR"[side], "cerebellum") for side in (0, 1)]
-    name = "freesurfer-dk-84"
     regions = _table(
         name,
         [row[0] for row in rows],
@@ -155,23 +172,33 @@ def freesurfer_dk() -> None:
         [row[3] for row in rows],
         [""] * len(rows),
     )
+    n_cortical = regions.n_regions - 16
     info = AtlasInfo(
         name=name,
-        title="FreeSurfer's aparc+aseg: 68 cortical, 14 deep regions and 2 cerebellar cortices; names only",
+        title=f"FreeSurfer's {image}: {n_cortical} cortical, 14 deep regions and 2 cerebellar cortices; names only",
         space="each subject's own",
         source="Label numbers of FreeSurfer's colour table",
         version="FreeSurfer 5 to 7",
-        citation=(
-            "Desikan RS, et al. (2006). NeuroImage 31(3):968-980. doi:10.1016/j.neuroimage.2006.01.021. "
-            "Fischl B, et al. (2002). Neuron 33(3):341-355. doi:10.1016/S0896-6273(02)00569-X"
-        ),
+        citation=f"{citation} Fischl B, et al. (2002). Neuron 33(3):341-355. doi:10.1016/S0896-6273(02)00569-X",
         licence="BSD-3-Clause; a list of numbers and anatomical names, no image",
         licence_url="https://opensource.org/license/bsd-3-clause",
         n_regions=regions.n_regions,
-        notes="Give the subject's aparc+aseg, in the space of the scan, with --labels.",
+        notes=f"Give the subject's {image}, in the space of the scan, with --labels.",
     )
     write_region_table(ATLAS_ROOT / name / "regions.tsv", regions)
     write_json(ATLAS_ROOT / name / "atlas.json", info.as_dict())
+
+
+def freesurfer_dk() -> None:
+    """Gyri by Desikan and Killiany."""
+    citation = "Desikan RS, et al. (2006). NeuroImage 31(3):968-980. doi:10.1016/j.neuroimage.2006.01.021."
+    freesurfer("freesurfer-dk-84", "aparc+aseg", list(APARC), 1001, citation)
+
+
+def freesurfer_a2009s() -> None:
+    """Gyri and sulci by Destrieux."""
+    citation = "Destrieux C, et al. (2010). NeuroImage 53(1):1-15. doi:10.1016/j.neuroimage.2010.06.010."
+    freesurfer("freesurfer-a2009s-164", "aparc.a2009s+aseg", DESTRIEUX, 11101, citation)
 
 
 def schaefer(kepost: Path, n_regions: int) -> None:
@@ -212,5 +239,6 @@ def schaefer(kepost: Path, n_regions: int) -> None:
 if __name__ == "__main__":
     desikan_killiany(Path(sys.argv[1]))
     freesurfer_dk()
+    freesurfer_a2009s()
     for n_regions in (100, 200, 400):
         schaefer(Path(sys.argv[2]), n_regions)

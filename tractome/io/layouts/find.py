@@ -128,8 +128,8 @@ def _choose(layout: Layout, scans: Sequence[Scan], wanted: _Wanted) -> Scan:
     sessions = sorted({each.session or "" for each in scans})
     if len(sessions) > 1:
         message = (
-            f"{wanted.who(scans[0])} has {len(sessions)} sessions with a diffusion scan: {', '.join(sessions)}. Each has "
-            f"results of its own; name one:\n{wanted.commands(scans, whole=True)}"
+            f"{wanted.who(scans[0])} has {len(sessions)} sessions with a diffusion scan: {', '.join(sessions)}. "
+            f"Each has results of its own; name one:\n{wanted.commands(scans, whole=True)}"
         )
         raise LayoutError(message)
     main = layout.main_scans(scans)
