@@ -17,6 +17,10 @@ class ImageError(TractomeError):
     """An image cannot be read, or has the wrong shape, type or values."""
 
 
+class DamagedError(ImageError):
+    """An image file ends too early, or its compression is damaged."""
+
+
 class GradientError(TractomeError):
     """The b-values or directions are missing, inconsistent or insufficient."""
 

@@ -20,7 +20,7 @@ from isal import igzip, isal_zlib
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
-from tractome.errors import ImageError, SpaceError
+from tractome.errors import DamagedError, ImageError, SpaceError
 from tractome.io.atomic import replacing
 
 COMPRESSION_LEVEL = 1
@@ -286,12 +286,12 @@ def _read_exactly(stream: IO[bytes], n_bytes: int) -> bytearray:
     return raw
 
 
-def _damaged(path: Path, why: str) -> ImageError:
+def _damaged(path: Path, why: str) -> DamagedError:
     message = (
         f"{path} is damaged or was not copied completely: {why}. Copy it again from where it comes from and compare "
         "the file sizes."
     )
-    return ImageError(message)
+    return DamagedError(message)
 
 
 def _unreadable(path: Path, error: OSError) -> ImageError:
