@@ -1,7 +1,8 @@
 """The whole way, from files to files: stages in order, what is done is not done again."""
 
 from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
-from tractome.pipeline.connect import connect_subject, export_subject
+from tractome.pipeline.connect import connect_subject
+from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
 from tractome.pipeline.ledger import Ledger

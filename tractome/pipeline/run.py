@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tractome.options import ConnectOptions, ExportOptions, FitOptions, ParcellateOptions, ReadOptions, TrackOptions
-from tractome.pipeline.connect import connect_subject, export_subject
+from tractome.pipeline.connect import connect_subject
+from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, fit_subject
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Ledger
