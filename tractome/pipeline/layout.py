@@ -24,15 +24,18 @@ class SubjectFolder:
     Parameters
     ----------
     root : Path
-        Such as ``out/sub-01``. Its name starts with ``sub-``.
+        Such as ``out/sub-01``, or ``out/sub-01/ses-a`` and ``out/sub-01/ses-a/run-2`` where a subject has several
+        sessions or scans.
     """
 
     root: Path
 
     @property
     def name(self) -> str:
-        """Such as ``"sub-01"``."""
-        return self.root.name
+        """Such as ``"sub-01"`` or ``"sub-01_ses-a"``: the folders from that of the subject on."""
+        parts = self.root.parts
+        start = max((index for index, part in enumerate(parts) if part.startswith("sub-")), default=len(parts) - 1)
+        return "_".join(parts[start:])
 
     @property
     def provenance(self) -> Path:
@@ -131,8 +134,14 @@ def subject_label(dwi: Path | None, given: str | None) -> str:
     else:
         found = re.findall(r"(?:^|[/\\_])sub-([A-Za-z0-9+.]+)", str(dwi)) if dwi is not None else []
         label = found[-1].split(".")[0] if found else "01"
+    return plain_label(label, "--subject")
+
+
+def plain_label(label: str, flag: str) -> str:
+    """Return a label; raise OptionError when it cannot be part of a BIDS name."""
     if not re.fullmatch(r"[A-Za-z0-9+.]+", label) or label.startswith("."):
-        message = f"The subject label {label!r} may hold only letters and digits. Give another one with --subject."
+        what = flag.removeprefix("--")
+        message = f"The {what} label {label!r} may hold only letters and digits. Give another one with {flag}."
         raise OptionError(message)
     return label
 
@@ -167,16 +176,20 @@ def find_subject(path: Path) -> SubjectFolder:
     Parameters
     ----------
     path : Path
-        ``OUT/sub-X``, or ``OUT`` when it holds a single subject.
+        ``OUT/sub-X``, or ``OUT`` when it holds a single subject; the same with sessions below.
 
     Raises
     ------
     OutputError
         It is not there, or holds no result of tractome.
     """
-    if (path / PROVENANCE).is_file() and path.resolve().name.startswith("sub-"):
-        return SubjectFolder(path if path.name.startswith("sub-") else path.resolve())
-    subjects = sorted(each.parent for each in path.glob(f"sub-*/{PROVENANCE}")) if path.is_dir() else []
+    whole = path.resolve()
+    inside = any(part.startswith("sub-") for part in whole.parts)
+    if (path / PROVENANCE).is_file() and inside:
+        return SubjectFolder(path if any(part.startswith("sub-") for part in path.parts) else whole)
+    subjects = sorted(each.parent for each in path.glob(f"sub-*/**/{PROVENANCE}")) if path.is_dir() else []
+    if not subjects and inside and path.is_dir():
+        subjects = sorted(each.parent for each in whole.glob(f"**/{PROVENANCE}"))
     if len(subjects) == 1:
         return SubjectFolder(subjects[0])
     if subjects:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from tractome.errors import OutputError
 from tractome.io.atomic import remove_leftovers, write_json
-from tractome.pipeline.layout import SubjectFolder, find_subject, make_folder, subject_label
+from tractome.pipeline.layout import (
+    SubjectFolder,
+    find_subject,
+    make_folder,
+    plain_label,
+    require_file_name,
+    subject_label,
+)
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener
 
@@ -25,7 +32,14 @@ DESCRIPTION = {
 
 @contextmanager
 def new_subject(
-    out: Path, dwi: Path, label: str | None, listener: Listener, *, force: bool = False
+    out: Path,
+    dwi: Path,
+    label: str | None,
+    listener: Listener,
+    *,
+    session: str | None = None,
+    scan: str | None = None,
+    force: bool = False,
 ) -> Iterator[Ledger]:
     """Make (or open) the folder of a subject below `out`, and work in it.
 
@@ -39,6 +53,8 @@ def new_subject(
     label : str or None
         Label of the subject, if given.
     listener : Listener
+    session, scan : str or None
+        Session, and what tells the scan from others of its session: each gets a folder of its own.
     force : bool
         Do every stage again, over whatever is there.
 
@@ -47,7 +63,9 @@ def new_subject(
     OutputError
         The folder cannot be written, belongs to another data set or another scan, or another process works in it.
     """
-    subject = SubjectFolder(out / f"sub-{subject_label(dwi, label)}")
+    within = [f"ses-{plain_label(session, '--session')}"] if session is not None else []
+    within += [require_file_name(scan, "The name of a scan")] if scan is not None else []
+    subject = SubjectFolder(out.joinpath(f"sub-{subject_label(dwi, label)}", *within))
     make_folder(out)
     _describe(out)
     with _working_in(subject):
