@@ -32,6 +32,7 @@ from rows_accuracy import accuracy, peer_scores
 from rows_curves import curves
 from rows_dipy import against_dipy
 from rows_fit import csd, msmt, tensor
+from rows_seeds import accuracy_of_seeds
 from rows_track import track, track_best
 from settings import HERE, YARDSTICK, Settings, quick_settings
 from subjects import subjects
@@ -47,6 +48,7 @@ COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
     "dipy": against_dipy,
     "curves": curves,
     "accuracy": accuracy,
+    "accuracy-seeds": accuracy_of_seeds,
 }
 """One for each --only; each gives the records of its tables."""
 

@@ -54,7 +54,9 @@ def _hash(files: Sequence[Path], commands: Sequence[Sequence[str]]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _cached(name: str, commands: Sequence[Sequence[str]], places: Mapping[str, Path], threads: int) -> Path:
+def _cached(
+    name: str, commands: Sequence[Sequence[str]], places: Mapping[str, Path], threads: int, seed: int = 1
+) -> Path:
     """Run `commands`, ``{out}`` and `places` put in, unless their folder is there; a folder appears only when whole."""
     folder = CACHE / name
     if folder.exists():
@@ -66,7 +68,7 @@ def _cached(name: str, commands: Sequence[Sequence[str]], places: Mapping[str, P
         for number, command in enumerate(commands):
             filled = [part.format(out=work, **places) for part in command]
             filled += ["-force", "-nthreads", str(threads)]
-            measured = run_measured(filled, work / f"{number}-{command[0]}.log", {"MRTRIX_RNG_SEED": "1"})
+            measured = run_measured(filled, work / f"{number}-{command[0]}.log", {"MRTRIX_RNG_SEED": str(seed)})
             steps[command[0]] = asdict(measured)
         (work / "steps.json").write_text(json.dumps(steps, indent=1) + "\n")
         for heavy in work.glob("*.tck"):
@@ -118,8 +120,10 @@ def tissue_responses(subject: Path, *, threads: int = 2) -> dict[str, Path]:
     return {name: folder / f"{name}.txt" for name in texts}
 
 
-def connectome(subject: Path, variant: str = BEST, *, select: int = 20_000, lmax: int = 8, threads: int = 2) -> Path:
-    """Folder with count.csv of one tracking variant."""
+def connectome(
+    subject: Path, variant: str = BEST, *, select: int = 20_000, lmax: int = 8, threads: int = 2, seed: int = 1
+) -> Path:
+    """Folder with count.csv of one tracking variant and one random seed."""
     field = fod(subject, lmax=lmax, threads=threads)
     algorithm, angle = VARIANTS[variant]
     places = _places(subject) | {"fod": field}
@@ -130,8 +134,9 @@ def connectome(subject: Path, variant: str = BEST, *, select: int = 20_000, lmax
         track,
         ["tck2connectome", "{out}/tracks.tck", "{labels}", "{out}/count.csv", "-symmetric", "-zero_diagonal"],
     ]
-    key = _hash([places["labels"], places["tissue"]], [[field.name], *commands])
-    return _cached(f"tracks-{key}", commands, places, threads)
+    named = [[field.name], *commands, *([[f"seed {seed}"]] if seed != 1 else [])]
+    key = _hash([places["labels"], places["tissue"]], named)
+    return _cached(f"tracks-{key}", commands, places, threads, seed)
 
 
 def score_folder(matrix_path: Path, subject: Path) -> dict[str, float]:

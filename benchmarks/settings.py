@@ -32,6 +32,8 @@ class Settings:
         Seeds where the number of seeds is fixed.
     accuracy_select : int
         Accepted streamlines of both where accuracy is compared.
+    random_seeds : int
+        Random seeds of both where the luck of one is judged.
     largest_curve : int
         Streamlines at the end of the cost curve.
     subjects : tuple of str
@@ -47,6 +49,7 @@ class Settings:
     peer_select: int = 5_000
     n_seeds: int = 100_000
     accuracy_select: int = 20_000
+    random_seeds: int = 5
     largest_curve: int = 1_000_000
     subjects: tuple[str, ...] = (YARDSTICK, *PHANTOMS)
     quick: bool = False
@@ -62,6 +65,7 @@ def quick_settings(room: Path) -> Settings:
         peer_select=100,
         n_seeds=1000,
         accuracy_select=500,
+        random_seeds=2,
         largest_curve=10_000,
         quick=True,
     )

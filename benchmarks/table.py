@@ -19,7 +19,7 @@ from typing import Any
 import machine
 import summary
 from cells import number, rate, table
-from rows_accuracy import SCORES
+from rows_accuracy import DEMANDED, SCORES
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
@@ -96,6 +96,17 @@ def _accuracy(records: list[Record]) -> str:
     return f"{scored}\n\n{chr(10).join(verdicts)}"
 
 
+def _seeds(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        for index, line in enumerate(record["lines"]):
+            spread = [f"{number(line[key]['mean'])} ± {number(line[key]['sd'])}" for key in DEMANDED]
+            rows.append(
+                [f"{record['subject']}, {record['n_seeds']} seeds" if index == 0 else "", line["program"], *spread]
+            )
+    return table(["subject", "program", *(SCORES[key] for key in DEMANDED)], rows)
+
+
 def _curves(records: list[Record]) -> str:
     rows = []
     for record in records:
@@ -137,6 +148,8 @@ def render(name: str, records: list[Record]) -> str:
     """The Markdown of one comparison's records."""
     if name == "accuracy":
         return _accuracy(records)
+    if name == "accuracy-seeds":
+        return _seeds(records)
     if name == "curves":
         return _curves(records)
     parts = [_speed(records), _quality(records), _notes(records)]
@@ -146,7 +159,7 @@ def render(name: str, records: list[Record]) -> str:
 def section(name: str, result: Record) -> str:
     """A table with the machine, the versions and the date it belongs to."""
     quick = " **Tiny sizes: these figures mean nothing.**" if result["quick"] else ""
-    repeats = f"Median of {result['repeats']}. " if name not in ("accuracy", "curves") else ""
+    repeats = f"Median of {result['repeats']}. " if name not in ("accuracy", "accuracy-seeds", "curves") else ""
     head = f"{repeats}{result['when']}, {machine.sentence(result['machine'])}.{quick}"
     return f"{render(name, result['records'])}\n\n{head}"
 
