@@ -10,6 +10,7 @@ axes of them, which only renames the candidates.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -80,7 +81,7 @@ def main(data: Path) -> None:
             pieces += margins_of_pieces(image, random)
     margins, right = np.array([margin for margin, _ in pieces]), np.array([ok for _, ok in pieces])
     print("\n| margin | pieces | wrong |\n|---|---|---|")
-    for low, high in zip(EDGES, EDGES[1:], strict=False):
+    for low, high in itertools.pairwise(EDGES):
         chosen = (margins >= low) & (margins < high)
         print(f"| {low:g} to {high:g} | {chosen.sum()} | {(~right[chosen]).sum()} |")
 
