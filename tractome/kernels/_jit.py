@@ -137,18 +137,28 @@ def n_threads() -> int:
     return int(numba.get_num_threads())
 
 
+_SMALLEST_SHARE = 8
+"""The last pieces of a sweep are this much smaller than the first."""
+
+
 def sweep(task: Callable[..., None], begin: int, end: int, n_per_piece: int, *arguments: Any) -> None:
     """Run a serial kernel ``task(begin, end, *arguments)`` over a range in pieces, on as many threads as are set.
 
     For kernels that are long to compile: as the body of a ``prange`` they would be compiled twice. Which thread does
-    which piece is left to chance; a piece must write only what is its own.
+    which piece is left to chance; a piece must write only what is its own. Pieces have at most `n_per_piece` items and
+    get smaller towards the end, so that no thread waits long for the last of another.
     """
-    pieces = [(first, min(first + n_per_piece, end)) for first in range(begin, end, n_per_piece)]
-    n_workers = min(n_threads(), len(pieces))
-    if n_workers < 2:
-        for piece in pieces:
-            task(*piece, *arguments)
+    n_workers = n_threads()
+    if n_workers < 2 or end - begin <= n_per_piece // _SMALLEST_SHARE:
+        for first in range(begin, end, n_per_piece):
+            task(first, min(first + n_per_piece, end), *arguments)
         return
-    with ThreadPoolExecutor(n_workers) as pool:
+    pieces, first = [], begin
+    while first < end:
+        n_fair = (end - first) // (2 * n_workers)
+        last = min(first + max(min(n_per_piece, n_fair), n_per_piece // _SMALLEST_SHARE, 1), end)
+        pieces.append((first, last))
+        first = last
+    with ThreadPoolExecutor(min(n_workers, len(pieces))) as pool:
         for done in [pool.submit(task, *piece, *arguments) for piece in pieces]:
             done.result()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import kernel, parallel_kernel, prange
+from tractome.kernels._jit import kernel, parallel_kernel, prange, sweep
 from tractome.kernels.assignment import row_at
 from tractome.kernels.fixels import nearest_lobe
 
 _TINY = 1e-12
+_STREAMLINES_PER_PIECE = 1000
 
 
 @kernel
@@ -169,7 +170,6 @@ def add_lengths(fixels: NDArray[np.int32], lengths_mm: NDArray[np.float64], tota
         totals_mm[fixels[n]] += lengths_mm[n]
 
 
-@kernel
 def shorter_than(
     points: NDArray[np.float32], n_points: NDArray[np.int32], to_world: NDArray[np.float64], min_length_mm: float
 ) -> NDArray[np.bool_]:
@@ -190,8 +190,22 @@ def shorter_than(
     (n,) bool
     """
     is_short = np.zeros(len(n_points), np.bool_)
+    sweep(_find_short, 0, len(n_points), _STREAMLINES_PER_PIECE, points, n_points, to_world, min_length_mm, is_short)
+    return is_short
+
+
+@kernel
+def _find_short(
+    begin: int,
+    end: int,
+    points: NDArray[np.float32],
+    n_points: NDArray[np.int32],
+    to_world: NDArray[np.float64],
+    min_length_mm: float,
+    is_short: NDArray[np.bool_],
+) -> None:
     here, there = np.empty(3), np.empty(3)
-    for item in range(len(n_points)):
+    for item in range(begin, end):
         length = 0.0
         for n in range(n_points[item]):
             _transform(to_world, points[item], n, there)
@@ -201,7 +215,6 @@ def shorter_than(
             if length >= min_length_mm:
                 break
         is_short[item] = length < min_length_mm
-    return is_short
 
 
 @parallel_kernel

@@ -37,6 +37,7 @@ from tractome.kernels.tracking.types import (
 )
 
 _SEEDS_PER_PIECE = 128
+_STREAMLINES_PER_PIECE = 500
 
 
 def track_block(
@@ -240,7 +241,6 @@ def _reverse(points: Floats, n: int) -> None:
             points[i, axis], points[n - 1 - i, axis] = points[n - 1 - i, axis], points[i, axis]
 
 
-@kernel
 def gather(
     points: NDArray[np.float32],
     accepted: NDArray[np.intp],
@@ -263,8 +263,22 @@ def gather(
     -------
     (offsets[-1], 3) float32
     """
-    joined = np.empty((offsets[-1], 3), np.float32)
-    for item in range(accepted.shape[0]):
+    joined = np.empty((int(offsets[-1]), 3), np.float32)
+    sweep(_gather_some, 0, len(accepted), _STREAMLINES_PER_PIECE, points, accepted, offsets, affine, joined)
+    return joined
+
+
+@kernel
+def _gather_some(
+    begin: int,
+    end: int,
+    points: NDArray[np.float32],
+    accepted: NDArray[np.intp],
+    offsets: NDArray[np.int64],
+    affine: NDArray[np.float64],
+    joined: NDArray[np.float32],
+) -> None:
+    for item in range(begin, end):
         streamline = points[accepted[item]]
         start = offsets[item]
         for i in range(offsets[item + 1] - start):
@@ -273,4 +287,3 @@ def gather(
                 joined[start + i, axis] = (
                     affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2] * z + affine[axis, 3]
                 )
-    return joined
