@@ -13,6 +13,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def source_rows(sources: Mapping[str, Any]) -> Rows:
+    """What a run would take, by role."""
+    files = [(role.replace("_", " "), path or "-") for role, path in sources["files"].items()]
+    reverse = [("reversed phase", path) for path in sources["reverse_phase"]]
+    return [("layout", sources["layout"] or "-"), ("atlas", sources["atlas"] or "-"), *files, *reverse]
+
+
 def run_rows(summary: Mapping[str, Any]) -> Rows:
     """The numbers of a run that matter."""
     facts = summary["facts"]

@@ -255,6 +255,15 @@ def _read_bvecs(path: Path, bvals: NDArray[np.float64], bval_name: str) -> NDArr
     return vectors
 
 
+def is_mrtrix_table(path: PathLike) -> bool:
+    """Whether a file holds b-values and directions together, x y z b in each row, as MRtrix3's ``-grad`` takes them."""
+    try:
+        rows = read_numbers(Path(path))
+    except GradientError:
+        return False
+    return len(rows) > 1 and all(len(row) == 4 for row in rows)
+
+
 def _read_mrtrix(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """b-values (v,) and world directions (v, 3) of a table with the columns x y z b."""
     rows = read_numbers(path)

@@ -4,6 +4,7 @@ from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
 from tractome.pipeline.connect import connect_subject
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
+from tractome.pipeline.found import GivenFiles, SubjectSources, gather_sources
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener, LogListener
@@ -16,6 +17,7 @@ from tractome.pipeline.track import track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 
 __all__ = [
+    "GivenFiles",
     "GivenOrientations",
     "LabelSource",
     "Ledger",
@@ -25,6 +27,7 @@ __all__ = [
     "ScanFiles",
     "SubjectFiles",
     "SubjectFolder",
+    "SubjectSources",
     "TrackingFiles",
     "adopt_orientations",
     "connect_subject",
@@ -34,6 +37,7 @@ __all__ = [
     "find_scan",
     "find_subject",
     "fit_subject",
+    "gather_sources",
     "new_subject",
     "old_subject",
     "parcellate_subject",

@@ -11,6 +11,7 @@ import numpy as np
 from tractome.datatypes.diffusion import DiffusionImage
 from tractome.datatypes.fields import ScalarMap, TensorField, unpack
 from tractome.errors import GradientError, ImageError
+from tractome.io.gradients import is_mrtrix_table
 from tractome.io.images import write_packed, write_scalar_map, write_volume
 from tractome.io.subjects import read_diffusion
 from tractome.options import FitOptions, ReadOptions
@@ -58,7 +59,8 @@ def find_scan(
 ) -> ScanFiles:
     """Name the files of a scan: b-values and directions lie beside it unless given.
 
-    They are called as the scan is (``dwi.bval``), or as the HCP does (``bvals``). A ``grad_dev.nii.gz`` beside a
+    They are called as the scan is (``dwi.bval``), or as the HCP does (``bvals``); `bval` may be an MRtrix3 table, which
+    needs no `bvec`. A ``grad_dev.nii.gz`` beside a
     ``data.nii.gz``, as the HCP has it, is taken without being asked for.
 
     Raises
@@ -70,7 +72,7 @@ def find_scan(
         message = f"There is no scan {dwi}. Check the path given with --dwi."
         raise ImageError(message)
     bval = bval if bval is not None else _beside(dwi, "bval")
-    if bvec is None and bval.suffix != ".b":
+    if bvec is None and bval.suffix != ".b" and not is_mrtrix_table(bval):
         bvec = _beside(dwi, "bvec")
     for path, flag in ((bval, "--bval"), (bvec, "--bvec")):
         if path is not None and not path.is_file():

@@ -1,5 +1,8 @@
 """`tractome run`: the whole way, from a scan to matrices and a graph."""
 
+from dataclasses import replace
+from pathlib import Path
+
 from tractome.options import ConnectOptions, ExportOptions, FitOptions, ParcellateOptions, ReadOptions, TrackOptions
 from tractome_cli.console import show_json, show_table
 from tractome_cli.params import (
@@ -7,19 +10,23 @@ from tractome_cli.params import (
     BvalFile,
     BvecFile,
     Chosen,
-    DwiFile,
+    DryRun,
     ExcludeMasks,
     Force,
+    FoundSubjectLabel,
     GradDevFile,
     IncludeMasks,
     LabelsFile,
     MaskFile,
-    OutFolder,
     RegionsFile,
     ResponseFiles,
+    ResultsFolder,
+    RunPath,
+    ScanFile,
+    ScanName,
     SeedMaskFile,
     SeedPointsFile,
-    SubjectLabel,
+    SessionLabel,
     T1File,
     TissueFile,
     TrackingMaskFile,
@@ -27,9 +34,9 @@ from tractome_cli.params import (
     command,
     paths,
 )
-from tractome_cli.tables import file_rows, run_rows, stage_rows
+from tractome_cli.tables import file_rows, run_rows, source_rows, stage_rows
 
-EXAMPLE = "tractome run --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --t1 T1w.nii.gz --out results"
+EXAMPLE = "tractome run my_subject --out results"
 
 
 @command(
@@ -42,9 +49,10 @@ EXAMPLE = "tractome run --dwi dwi.nii.gz --bval dwi.bval --bvec dwi.bvec --t1 T1
     go_on="Run the same command again to go on: the stages that were done are kept.",
 )
 def run(
-    dwi: DwiFile,
-    out: OutFolder,
     chosen: Chosen,
+    path: RunPath = None,
+    dwi: ScanFile = None,
+    out: ResultsFolder = Path("tractome-results"),
     bval: BvalFile = None,
     bvec: BvecFile = None,
     mask: MaskFile = None,
@@ -59,46 +67,55 @@ def run(
     include: IncludeMasks = None,
     exclude: ExcludeMasks = None,
     tracking_mask: TrackingMaskFile = None,
-    subject: SubjectLabel = None,
+    subject: FoundSubjectLabel = None,
+    session: SessionLabel = None,
+    scan: ScanName = None,
     tractogram: Whole = None,
+    dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Do all stages for one subject; what is already done is not done again."""
-    from tractome.pipeline import (
-        LabelSource,
-        RunOptions,
-        SubjectFiles,
-        find_scan,
-        new_subject,
-        run_subject,
-        summarise_run,
-    )
+    from tractome.pipeline import GivenFiles, RunOptions, SubjectFiles, gather_sources, new_subject, run_subject
+    from tractome.pipeline import summarise_run as summarise
 
     terminal = chosen.terminal
-    scan = find_scan(dwi, bval, bvec, mask, paths(response), grad_dev)
-    files = SubjectFiles(
-        scan,
-        LabelSource(t1, labels, regions),
-        tissue,
-        seed_mask,
-        seed_points,
-        tuple(include or ()),
-        tuple(exclude or ()),
-        tracking_mask,
+    given = GivenFiles(
+        dwi=dwi,
+        bval=bval,
+        bvec=bvec,
+        mask=mask,
+        grad_dev=grad_dev,
+        t1=t1,
+        labels=labels,
+        regions=regions,
+        tissue=tissue,
+        responses=paths(response),
     )
+    atlas = chosen[ParcellateOptions].atlas
+    sources = gather_sources(path, given, atlas=atlas, subject=subject, session=session, scan=scan)
+    if dry_run and as_json:
+        show_json(sources.as_dict())
+        return
+    for line in sources.describe():
+        terminal.say(line)
+    if dry_run:
+        show_table("Files", source_rows(sources.as_dict()))
+        return
     options = RunOptions(
         read=chosen[ReadOptions],
         fit=chosen[FitOptions],
-        parcellate=chosen[ParcellateOptions],
+        parcellate=replace(chosen[ParcellateOptions], atlas=sources.atlas),
         track=chosen[TrackOptions],
         connect=chosen[ConnectOptions],
         export=chosen[ExportOptions],
         whole=tractogram,
     )
-    with new_subject(out, dwi, subject, terminal, force=force) as ledger:
-        done = run_subject(ledger, files, options)
-    summary = summarise_run(ledger.subject, done)
+    masks = (seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
+    files = SubjectFiles(sources.scan, sources.regions_from, sources.tissue, *masks)
+    place = {"session": sources.session, "scan": sources.scan_name}
+    with new_subject(out, sources.scan.dwi, sources.label, terminal, **place, force=force) as ledger:
+        summary = summarise(ledger.subject, run_subject(ledger, files, options))
     if as_json:
         show_json(summary)
         return
