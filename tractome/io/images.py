@@ -38,8 +38,19 @@ def sidecar_path(path: PathLike) -> Path:
     return stem.with_name(stem.name + ".json")
 
 
+def open_image(path: PathLike) -> NiftiFile | MifFile:
+    """Open an image of either kind: read and check its header.
+
+    Raises
+    ------
+    ImageError, SpaceError
+        See `open_nifti` and `open_mif`.
+    """
+    return open_mif(path) if is_mif(path) else open_nifti(path)
+
+
 def _open(path: PathLike, n_dimensions: int, what: str) -> NiftiFile | MifFile:
-    file = open_mif(path) if is_mif(path) else open_nifti(path)
+    file = open_image(path)
     for notice in file.notices:
         logger.warning(notice)
     if file.n_dimensions != n_dimensions:

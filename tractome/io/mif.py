@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
-from tractome.errors import ImageError, SpaceError
+from tractome.errors import DamagedError, ImageError, SpaceError
 
 SUFFIXES = (".mif", ".mif.gz", ".mih")
 _MAGIC = b"mrtrix image"
@@ -213,5 +213,5 @@ def _ordered(path: Path, header: dict[str, list[str]], shape: tuple[int, ...], r
     return volumes if rank[3] == len(whole) - 1 else np.ascontiguousarray(volumes)
 
 
-def _damaged(path: Path, why: str) -> ImageError:
-    return ImageError(f"{path} is damaged or was not copied completely: {why}. Write it again with mrconvert.")
+def _damaged(path: Path, why: str) -> DamagedError:
+    return DamagedError(f"{path} is damaged or was not copied completely: {why}. Write it again with mrconvert.")

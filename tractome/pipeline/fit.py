@@ -71,9 +71,9 @@ def find_scan(
     if not dwi.is_file():
         message = f"There is no scan {dwi}. Check the path given with --dwi."
         raise ImageError(message)
-    bval = bval if bval is not None else _beside(dwi, "bval")
+    bval = bval if bval is not None else beside_scan(dwi, "bval")
     if bvec is None and bval.suffix != ".b" and not is_mrtrix_table(bval):
-        bvec = _beside(dwi, "bvec")
+        bvec = beside_scan(dwi, "bvec")
     for path, flag in ((bval, "--bval"), (bvec, "--bvec")):
         if path is not None and not path.is_file():
             message = f"There is no {path}. The scan needs its b-values and directions; name the file with {flag}."
@@ -94,7 +94,8 @@ def find_scan(
     return ScanFiles(dwi, bval, bvec, mask, responses, grad_dev)
 
 
-def _beside(dwi: Path, kind: str) -> Path:
+def beside_scan(dwi: Path, kind: str) -> Path:
+    """Where the ``bval`` or ``bvec`` file of a scan lies when nobody says: called as the scan is, or as the HCP does."""
     own = dwi.with_name(f"{dwi.name.removesuffix('.gz').removesuffix('.nii')}.{kind}")
     shared = dwi.with_name(f"{kind}s")
     return shared if shared.is_file() and not own.is_file() else own
