@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tractome.datatypes.findings import CheckReport
 
 Rows = list[tuple[str, str]]
 
@@ -85,6 +88,14 @@ def file_rows(summary: Mapping[str, Any]) -> Rows:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             rows.append((what, found[0] + more))
     return [*rows, ("how it was made", "provenance.json")]
+
+
+def finding_rows(report: CheckReport) -> list[tuple[str, str, str]]:
+    """What a check found: what is refused first."""
+    return [
+        ("accepted" if each.name in report.accepted else each.severity, each.name, each.message)
+        for each in report.findings
+    ]
 
 
 def comparison_rows(comparison: Mapping[str, Any]) -> Rows:

@@ -1,6 +1,7 @@
 """The whole way, from files to files: stages in order, what is done is not done again."""
 
 from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
+from tractome.pipeline.check import CheckedFiles, check_files, files_to_check, require_sound
 from tractome.pipeline.connect import connect_subject
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
@@ -17,6 +18,7 @@ from tractome.pipeline.track import track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 
 __all__ = [
+    "CheckedFiles",
     "GivenFiles",
     "GivenOrientations",
     "LabelSource",
@@ -30,9 +32,11 @@ __all__ = [
     "SubjectSources",
     "TrackingFiles",
     "adopt_orientations",
+    "check_files",
     "connect_subject",
     "earlier_t1",
     "export_subject",
+    "files_to_check",
     "find_connectome",
     "find_scan",
     "find_subject",
@@ -42,6 +46,7 @@ __all__ = [
     "old_subject",
     "parcellate_subject",
     "require_free_folder",
+    "require_sound",
     "run_subject",
     "subject_label",
     "summarise_run",

@@ -29,6 +29,7 @@ from tractome.pipeline.check_reading import (
     see_header,
 )
 from tractome.pipeline.fit import ScanFiles, beside_scan
+from tractome.pipeline.found import GivenFiles, gather_sources
 from tractome.pipeline.parcellate import OWN_LABELS, LabelSource
 
 if TYPE_CHECKING:
@@ -84,6 +85,33 @@ def named_scan(
     if bvec is None and bval.suffix != ".b" and not is_mrtrix_table(bval):
         bvec = beside_scan(dwi, "bvec")
     return ScanFiles(dwi, bval, bvec, mask, grad_dev=grad_dev)
+
+
+def files_to_check(
+    path: Path | None,
+    given: GivenFiles,
+    *,
+    atlas: str | None = None,
+    subject: str | None = None,
+    session: str | None = None,
+    scan: str | None = None,
+) -> CheckedFiles:
+    """As `gather_sources`: what a path holds, with what the user named in its place.
+
+    Where everything is named, files need not be there: that is one of the things to find.
+
+    Raises
+    ------
+    OptionError
+        Neither a path nor a scan.
+    LayoutError, ImageError, GradientError
+        A path holds no scan, or not what a scan needs.
+    """
+    if path is None and given.dwi is not None:
+        files = named_scan(given.dwi, given.bval, given.bvec, given.mask, given.grad_dev)
+        return CheckedFiles(files, LabelSource(given.t1, given.labels, given.regions), given.tissue, atlas)
+    sources = gather_sources(path, given, atlas=atlas, subject=subject, session=session, scan=scan)
+    return CheckedFiles(sources.scan, sources.regions_from, sources.tissue, sources.atlas)
 
 
 def require_known_findings(names: tuple[str, ...]) -> None:

@@ -95,7 +95,7 @@ def find_scan(
 
 
 def beside_scan(dwi: Path, kind: str) -> Path:
-    """Where the ``bval`` or ``bvec`` file of a scan lies when nobody says: called as the scan is, or as the HCP does."""
+    """Where the ``bval`` or ``bvec`` file of a scan lies unless named: called as the scan is, or as in the HCP."""
     own = dwi.with_name(f"{dwi.name.removesuffix('.gz').removesuffix('.nii')}.{kind}")
     shared = dwi.with_name(f"{kind}s")
     return shared if shared.is_file() and not own.is_file() else own
