@@ -5,56 +5,16 @@ The command line reads its defaults and help texts from here; nothing changes an
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 from dataclasses import dataclass
-from typing import Any
 
-from tractome.errors import OptionError
-
-
-def _option(
-    default: Any,
-    help: str,
-    *,
-    unit: str = "",
-    low: float | None = None,
-    high: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices}
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-class _Checked:
-    """Checks each field against the range or the choices in its metadata, at construction."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            for item in value if isinstance(value, tuple) else (value,):
-                _check(field.name, item, field.metadata)
-
-
-def _check(name: str, value: Any, rule: Any) -> None:
-    if value is None:
-        return
-    choices = rule["choices"]
-    if choices and value not in choices:
-        close = difflib.get_close_matches(str(value), choices, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        message = f"{name} = {value!r} is not known; choose one of: {', '.join(choices)}.{hint}"
-        raise OptionError(message)
-    low, high, unit = rule["low"], rule["high"], f" {rule['unit']}" if rule["unit"] else ""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value != value or (low is not None and value < low) or (high is not None and value > high):
-            limits = (
-                f"between {low:g} and {high:g}"
-                if low is not None and high is not None
-                else (f"at least {low:g}" if low is not None else f"at most {high:g}")
-            )
-            message = f"{name} = {value:g}{unit} is out of range; it must be {limits}{unit}."
-            raise OptionError(message)
+from tractome.option_fields import Checked as _Checked
+from tractome.option_fields import option as _option
+from tractome.phantom_options import LABEL_NUMBERS as LABEL_NUMBERS
+from tractome.phantom_options import PHANTOM_LAYOUTS as PHANTOM_LAYOUTS
+from tractome.phantom_options import PHANTOM_PRESETS as PHANTOM_PRESETS
+from tractome.phantom_options import PHANTOM_STORAGE as PHANTOM_STORAGE
+from tractome.phantom_options import VALUE_TYPES as VALUE_TYPES
+from tractome.phantom_options import PhantomOptions as PhantomOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +153,38 @@ class TrackOptions(_Checked):
     block_size: int = _option(5000, "Seeds per block. Never changes the result.", low=1)
 
 
+TISSUE_SOURCES = ("auto", "none", "freesurfer", "t1", "dwi")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TissueOptions(_Checked):
+    """Five tissue types, for the anatomical rules of tracking."""
+
+    tissue_source: str = _option(
+        "auto",
+        "What a tissue map is made from when none is given: FreeSurfer's labels, a T1, the scan alone, none; or auto: "
+        "the best of these that there is.",
+        choices=TISSUE_SOURCES,
+    )
+    hippocampus: str = _option(
+        "cortical",
+        "What hippocampus and amygdala count as in a tissue map that is made here.",
+        choices=("cortical", "subcortical"),
+    )
+    hypointensities: str = _option(
+        "white",
+        "What FreeSurfer's white-matter hypointensities count as.",
+        choices=("white", "pathological"),
+    )
+    tissue_voxel_size_mm: float | None = _option(
+        None,
+        "Voxel size of a tissue map made of labels, with the labels' shares; by default the labels' own voxels.",
+        unit="mm",
+        low=0.2,
+        high=5,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class ParcellateOptions(_Checked):
     """Which regions, and how they come to the subject."""
@@ -228,11 +220,58 @@ class ConnectOptions(_Checked):
     radius_mm: float = _option(4.0, "Search radius of the radial assignment.", unit="mm", low=0, high=50)
 
 
-EXPORT_FORMATS = ("npz", "tsv", "csv", "mat", "graphml", "graph", "pyg", "nilearn")
+EXPORT_FORMATS = (
+    "npz", "tsv", "csv", "mat", "h5", "edges", "graphml", "gexf", "json", "graph", "pyg", "dgl", "nilearn", "tvb",
+)  # fmt: skip
+DATASET_FORMATS = ("graph", "pyg", "dgl", "braingb")
+EDGE_NORMALISATIONS = ("none", "max", "sum", "strength")
+EDGE_TRANSFORMS = ("none", "log", "binary")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions(_Checked):
+class GraphOptions(_Checked):
+    """Which nodes' and edges' values a graph has, and which edges."""
+
+    node_features: tuple[str, ...] | None = _option(
+        None,
+        "Columns of x, by name: centroid, volume, strength, degree, hemisphere, profile (a region's row of the edge "
+        "measure), or the mean of a map; by default centroid, volume, fa, md, strength, as far as there are.",
+    )
+    edge_features: tuple[str, ...] | None = _option(
+        None, "Columns of edge_attr, by measure; by default count, fa, md, length, as far as there are."
+    )
+    edge_measure: str | None = _option(
+        None,
+        "Measure that says which edges there are and how strong; by default count, or the first there is.",
+    )
+    min_count: float = _option(1.0, "Edges with fewer streamlines are left out.", unit="streamlines", low=0)
+    edge_threshold: float | None = _option(
+        None, "Edges whose edge measure is nearer to 0 than this are left out, in its own unit.", low=0
+    )
+    edge_density: float | None = _option(
+        None,
+        "Keep the strongest edges only, as a share of all pairs of regions; never more than that: edges of equal "
+        "strength stay or go together.",
+        low=0,
+        high=1,
+    )
+    edge_normalisation: str = _option(
+        "none",
+        "Divide by: the largest edge (max), the sum of all edges (sum), or the root of the product of the two regions' "
+        "strengths (strength). Not for means such as FA, unless one is the edge measure.",
+        choices=EDGE_NORMALISATIONS,
+    )
+    edge_transform: str = _option(
+        "none",
+        "After that: log(1 + value), or 1 where an edge is (binary). Not for means such as FA, unless one is the edge "
+        "measure.",
+        choices=EDGE_TRANSFORMS,
+    )
+    keep_self_connections: bool = _option(False, "Keep the diagonal.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(GraphOptions):
     """What is written for other tools, and how."""
 
     formats: tuple[str, ...] = _option(
@@ -241,16 +280,17 @@ class ExportOptions(_Checked):
         "graph is a graph in PyTorch Geometric's names that needs only NumPy; pyg needs torch.",
         choices=EXPORT_FORMATS,
     )
-    node_features: tuple[str, ...] | None = _option(
-        None,
-        "Columns of x, by name: centroid, volume, strength, or the mean of a map; "
-        "by default centroid, volume, fa, md, strength, as far as there are.",
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetOptions(GraphOptions):
+    """Many subjects' graphs in one file, each with its label."""
+
+    formats: tuple[str, ...] = _option(
+        ("graph",),
+        f"Formats to write, of: {', '.join(DATASET_FORMATS)}. graph is an .npz that needs only NumPy; pyg needs torch.",
+        choices=DATASET_FORMATS,
     )
-    edge_features: tuple[str, ...] | None = _option(
-        None, "Columns of edge_attr, by measure; by default count, fa, md, length, as far as there are."
-    )
-    min_count: float = _option(1.0, "Edges with fewer streamlines are left out of graphs.", unit="streamlines", low=0)
-    keep_self_connections: bool = _option(False, "Keep the diagonal.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,65 +298,3 @@ class CompareOptions(_Checked):
     """Two connectomes, or one and the truth."""
 
     measure: str = _option("count", "Measure whose edges are ranked and correlated.")
-
-
-PHANTOM_PRESETS = ("standard", "hcp", "clinical", "oblique")
-PHANTOM_STORAGE = ("RAS", "LAS", "LPS", "PIR", "oblique")
-PHANTOM_LAYOUTS = ("flat", "hcp")
-LABEL_NUMBERS = ("rising", "freesurfer")
-VALUE_TYPES = ("int16", "float32")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PhantomOptions(_Checked):
-    """A synthetic subject with known wiring."""
-
-    voxel_size_mm: float = _option(2.0, "Voxel size of the scan.", unit="mm", low=0.5, high=8)
-    slice_thickness_mm: float | None = _option(
-        None, "Voxel size from foot to head; by default the voxel size.", unit="mm", low=0.5, high=10
-    )
-    anatomy_voxel_size_mm: float | None = _option(
-        None, "Voxel size of labels and tissue map; by default they are on the grid of the scan.", unit="mm", low=0.5
-    )
-    field_of_view_mm: tuple[float, ...] | None = _option(
-        None, "Three sizes of the imaged box; by default it fits the head.", unit="mm", low=20, high=400
-    )
-    t1_voxel_size_mm: float = _option(1.0, "Voxel size of the T1-like image.", unit="mm", low=0.5, high=10)
-    n_cortical: int = _option(68, "Cortical regions (even: half in each hemisphere).", low=4, high=1000)
-    n_deep: int = _option(14, "Deep grey regions (even).", low=0, high=40)
-    n_bundles: int = _option(140, "Long bundles.", low=1, high=5000)
-    n_u_fibres: int = _option(60, "Short bundles between neighbouring cortical regions.", low=0, high=5000)
-    median_fibres: int = _option(500, "Median number of fibres of a long bundle.", low=20, high=10_000)
-    shells: tuple[float, ...] = _option((1000.0, 2000.0), "b-values.", unit="s/mm2", low=100)
-    directions: tuple[int, ...] = _option((32, 32), "Directions per shell.", low=6)
-    n_b0: int = _option(6, "b0 volumes.", low=1)
-    b0_value_s_per_mm2: float = _option(
-        0.0, "b-value of the b0 volumes; above 0 they have directions too.", unit="s/mm2", low=0, high=50
-    )
-    b_jitter_s_per_mm2: tuple[float, ...] | None = _option(
-        None,
-        "By how much the b-values of each shell differ from its own, in steps of 5; by default not at all.",
-        unit="s/mm2",
-        low=0,
-        high=100,
-    )
-    gradient_nonlinearity: float = _option(
-        0.0,
-        "Largest error of the gradients 100 mm from the brain's centre, as a share; above 0 the signal obeys it and "
-        "grad_dev.nii.gz says so.",
-        low=0,
-        high=0.3,
-    )
-    snr: float = _option(30.0, "Signal-to-noise ratio of the b0 in white matter; 0 for none.", low=0)
-    storage: str = _option("RAS", "Order of the voxel axes.", choices=PHANTOM_STORAGE)
-    lesion: bool = _option(False, "A lesion in the left hemisphere that cuts every bundle through it.")
-    label_numbers: str = _option(
-        "rising",
-        "Labels 1 to N; or those of FreeSurfer's aparc+aseg, with white matter, ventricles and CSF (needs 68 cortical "
-        "and 14 or 16 deep regions).",
-        choices=LABEL_NUMBERS,
-    )
-    layout: str = _option("flat", "Names of the files: all in one folder, or the HCP's.", choices=PHANTOM_LAYOUTS)
-    value_type: str = _option("int16", "How the values of the scan are stored.", choices=VALUE_TYPES)
-    uncompressed: bool = _option(False, "Write the scan as .nii.")
-    random_seed: int = _option(0, "Seed of wiring and noise.", low=0)

@@ -105,6 +105,14 @@ def write_gradients(bval_path: PathLike, bvec_path: PathLike, gradients: Gradien
             temporary.write_text(text, encoding="ascii")
 
 
+def write_gradient_table(path: PathLike, gradients: GradientTable) -> None:
+    """Write a table as MRtrix3 keeps it: x y z b in each row, world axes."""
+    rows = np.column_stack([gradients.bvecs, gradients.bvals])
+    text = "".join(" ".join(f"{value + 0.0:.10g}" for value in np.round(row, 10)) + "\n" for row in rows)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="ascii")
+
+
 def _fsl_to_world(grid: Grid) -> NDArray[np.float64]:
     """Matrix (3, 3), orthonormal, that brings a direction of FSL's frame to world axes."""
     flip = np.diag([-1.0 if grid.determinant > 0 else 1.0, 1.0, 1.0])

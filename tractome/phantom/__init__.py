@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tractome.phantom.layouts import phantom_files
 from tractome.phantom.presets import PRESETS, preset_options
 from tractome.phantom.subject import Phantom, make_phantom, phantom_grid
-from tractome.phantom.write import phantom_files, write_phantom
+from tractome.phantom.write import write_phantom
 
 __all__ = [
     "PRESETS",

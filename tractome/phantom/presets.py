@@ -6,6 +6,7 @@ from typing import Any
 
 from tractome.errors import OptionError
 from tractome.options import PHANTOM_PRESETS, PhantomOptions
+from tractome.phantom.layouts import BY_LAYOUT
 
 PRESETS: dict[str, dict[str, Any]] = {
     "standard": {},
@@ -44,7 +45,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def preset_options(preset: str, **changes: Any) -> PhantomOptions:
-    """Options of a preset; `changes` override what it says.
+    """Options of a preset; a layout among `changes` brings what goes with it, and `changes` override both.
 
     Raises
     ------
@@ -54,4 +55,4 @@ def preset_options(preset: str, **changes: Any) -> PhantomOptions:
     if preset not in PRESETS:
         message = f"preset = {preset!r} is not known; choose one of: {', '.join(PHANTOM_PRESETS)}."
         raise OptionError(message)
-    return PhantomOptions(**{**PRESETS[preset], **changes})
+    return PhantomOptions(**{**PRESETS[preset], **BY_LAYOUT.get(changes.get("layout", ""), {}), **changes})

@@ -234,14 +234,14 @@ def _rest_signal(compartments: Compartments, gradients: GradientTable) -> NDArra
 
 
 def scanned_volumes(
-    compartments: Compartments, gradients: GradientTable, options: PhantomOptions
+    compartments: Compartments, gradients: GradientTable, options: PhantomOptions, session: int = 0
 ) -> Iterator[NDArray[np.float32]]:
     """Yield each volume with its noise, (n_voxels,) float32: a scan of any length takes the memory of a few volumes.
 
     Rician noise: magnitude of a complex Gaussian, SNR of the b0 in white matter. The draws of a voxel in a volume
-    depend on the random seed and on their places only.
+    depend on the random seed, the session and their places only.
     """
-    rng = keyed_rng(options.random_seed, 30)
+    rng = keyed_rng(options.random_seed, 30, *((session,) if session else ()))
     sigma = np.float32(S0[2] / options.snr) if options.snr else np.float32(0)
     n_voxels = len(compartments.rest)
     for start in range(0, gradients.n_volumes, _VOLUMES_AT_ONCE):

@@ -60,8 +60,9 @@ def make_structural_images(
     plain : Grid
         Grid of the scan before it is brought to storage order.
     """
-    # Scanners and preprocessing store all images of a session in one order; by itself, anatomy is straight and RAS.
-    storage = options.storage if options.layout == "hcp" and options.storage != "oblique" else "RAS"
+    # Preprocessing stores all images of a session in one order; by itself, anatomy is straight and RAS.
+    processed = options.layout in ("hcp", "qsiprep")
+    storage = options.storage if processed and options.storage != "oblique" else "RAS"
     t1_grid = plain_grid(options, np.full(3, options.t1_voxel_size_mm), rotate=False)
     t1_tissue = None
     if options.anatomy_voxel_size_mm is not None:

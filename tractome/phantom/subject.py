@@ -100,9 +100,9 @@ class Phantom:
         """Number of voxels inside the mask."""
         return len(self.order)
 
-    def scan_volumes(self) -> Iterator[NDArray[np.float32]]:
-        """Yield each volume of the scan with its noise, packed by the mask, (n_voxels,) float32."""
-        for volume in signals.scanned_volumes(self.compartments, self.gradients, self.options):
+    def scan_volumes(self, session: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Yield each volume of the scan of a session with its noise, packed by the mask, (n_voxels,) float32."""
+        for volume in signals.scanned_volumes(self.compartments, self.gradients, self.options, session):
             yield volume[self.order]
 
     @cached_property
@@ -236,6 +236,9 @@ def _check(options: PhantomOptions) -> None:
         raise OptionError(message)
     if options.field_of_view_mm is not None and len(options.field_of_view_mm) != 3:
         message = f"field_of_view_mm has {len(options.field_of_view_mm)} values; give three sizes: x, y and z."
+        raise OptionError(message)
+    if options.n_sessions > 1 and options.layout not in ("qsiprep", "bids"):
+        message = f"n_sessions = {options.n_sessions} needs layout = qsiprep or bids; {options.layout} has one scan."
         raise OptionError(message)
     if options.label_numbers == "freesurfer":
         require_freesurfer_regions(options)

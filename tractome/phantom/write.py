@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.options import PhantomOptions
+from tractome.phantom.layouts import DESCRIPTIONS, SIDECAR, phantom_files
 from tractome.phantom.subject import Phantom
 
 _TRUTH = {
@@ -25,49 +25,13 @@ _TRUTH = {
 }
 
 
-LAYOUTS = {
-    "flat": {
-        "dwi": "dwi",
-        "bval": "dwi.bval",
-        "bvec": "dwi.bvec",
-        "mask": "mask.nii.gz",
-        "grad_dev": "grad_dev.nii.gz",
-        "t1": "T1w.nii.gz",
-        "labels": "labels.nii.gz",
-        "tissue": "5tt.nii.gz",
-    },
-    "hcp": {
-        "dwi": "T1w/Diffusion/data",
-        "bval": "T1w/Diffusion/bvals",
-        "bvec": "T1w/Diffusion/bvecs",
-        "mask": "T1w/Diffusion/nodif_brain_mask.nii.gz",
-        "grad_dev": "T1w/Diffusion/grad_dev.nii.gz",
-        "t1": "T1w/T1w_acpc_dc_restore.nii.gz",
-        # There is no skull: the brain is the whole.
-        "t1_brain": "T1w/T1w_acpc_dc_restore_brain.nii.gz",
-        "t1_mask": "T1w/brainmask_fs.nii.gz",
-        "labels": "T1w/aparc+aseg.nii.gz",
-        "tissue": "T1w/5tt.nii.gz",
-    },
-}
-"""Where each file lies in the folder, by layout and role; the scan without its suffix. Truth lies on top."""
-
-
-def phantom_files(path: str | os.PathLike[str], options: PhantomOptions) -> dict[str, Path]:
-    """Path of each image and gradient file of a phantom's folder, by role; ``grad_dev`` only where there is one."""
-    names = dict(LAYOUTS[options.layout])
-    names["dwi"] += ".nii" if options.uncompressed else ".nii.gz"
-    if not options.gradient_nonlinearity:
-        del names["grad_dev"]
-    return {role: Path(path) / name for role, name in names.items()}
-
-
 def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
-    """Write a phantom's folder; the scan volume by volume as it is made.
+    """Write a phantom's folder; each scan volume by volume as it is made.
 
-    Scan: ``dwi.nii.gz dwi.bval dwi.bvec mask.nii.gz T1w.nii.gz``; anatomy: ``labels.nii.gz regions.tsv 5tt.nii.gz``;
-    truth: ``truth_count.tsv truth_fa.tsv truth_md.tsv u_fibre_edges.tsv``; and ``phantom.json``, written last, with the
-    options and what was made. `LAYOUTS` has the other names of images. Equal phantoms give equal bytes.
+    In one folder, scan: ``dwi.nii.gz dwi.bval dwi.bvec mask.nii.gz T1w.nii.gz``; anatomy: ``labels.nii.gz regions.tsv
+    5tt.nii.gz``; truth: ``truth_count.tsv truth_fa.tsv truth_md.tsv u_fibre_edges.tsv``; and ``phantom.json``, written
+    last, with the options and what was made. `tractome.phantom.layouts` has the other names of images. Equal phantoms
+    give equal bytes.
 
     Parameters
     ----------
@@ -81,26 +45,16 @@ def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
         The folder or a file cannot be written.
     """
     from tractome.io.atomic import write_json
-    from tractome.io.gradients import write_gradients
-    from tractome.io.images import write_volume
 
     folder, grid = Path(path), phantom.grid
-    files, structural = phantom_files(folder, phantom.options), phantom.structural
-    _write_scan(files["dwi"], phantom)
-    write_gradients(files["bval"], files["bvec"], phantom.gradients, grid)
-    write_volume(files["mask"], phantom.mask, grid)
-    if "grad_dev" in files:
-        _write_grad_dev(files["grad_dev"], phantom)
-    for role in ("t1", "t1_brain"):
-        if role in files:
-            write_volume(files[role], _whole(structural.t1), structural.t1_grid)
-    if "t1_mask" in files:
-        write_volume(files["t1_mask"], structural.t1 != 0, structural.t1_grid)
-    labels = structural.labels
-    # FreeSurfer writes int32; numbers from 1 to N fit int16.
-    dtype = np.int16 if phantom.options.label_numbers == "rising" else np.int32
-    write_volume(files["labels"], labels.astype(dtype), phantom.parcellation.grid)
-    write_volume(files["tissue"], phantom.tissue.fractions, phantom.tissue.grid)
+    files = phantom_files(folder, phantom.options)
+    if "description" in files:
+        write_json(files["description"], DESCRIPTIONS[phantom.options.layout])
+    if "sidecar" in files:
+        write_json(files["sidecar"], SIDECAR)
+    for session in range(phantom.options.n_sessions):
+        _write_session(phantom, phantom_files(folder, phantom.options, session), session)
+    _write_anatomy(phantom, files)
     _write_tables(folder, phantom)
     facts = {
         "options": dataclasses.asdict(phantom.options),
@@ -115,13 +69,49 @@ def write_phantom(path: str | os.PathLike[str], phantom: Phantom) -> None:
     write_json(folder / "phantom.json", facts)
 
 
-def _write_scan(path: Path, phantom: Phantom) -> None:
+def _write_session(phantom: Phantom, files: dict[str, Path], session: int) -> None:
+    """The scan of one session, and what was taken with it."""
+    from tractome.io.gradients import write_gradient_table, write_gradients
+    from tractome.io.images import write_volume
+
+    grid, structural = phantom.grid, phantom.structural
+    _write_scan(files["dwi"], phantom, session)
+    write_gradients(files["bval"], files["bvec"], phantom.gradients, grid)
+    if "table" in files:
+        write_gradient_table(files["table"], phantom.gradients)
+    if "mask" in files:
+        write_volume(files["mask"], phantom.mask, grid)
+    if "grad_dev" in files:
+        _write_grad_dev(files["grad_dev"], phantom)
+    for role in ("t1", "t1_brain"):
+        if role in files:
+            write_volume(files[role], _whole(structural.t1), structural.t1_grid)
+
+
+def _write_anatomy(phantom: Phantom, files: dict[str, Path]) -> None:
+    """Labels and tissues."""
+    from tractome.io.images import write_volume
+    from tractome.io.regions import write_region_table
+
+    structural = phantom.structural
+    if "t1_mask" in files:
+        write_volume(files["t1_mask"], structural.t1 != 0, structural.t1_grid)
+    labels = structural.labels
+    # FreeSurfer writes int32; numbers from 1 to N fit int16.
+    dtype = np.int16 if phantom.options.label_numbers == "rising" else np.int32
+    write_volume(files["labels"], labels.astype(dtype), phantom.parcellation.grid)
+    write_volume(files["tissue"], phantom.tissue.fractions, phantom.tissue.grid)
+    if "regions" in files:
+        write_region_table(files["regions"], phantom.regions)
+
+
+def _write_scan(path: Path, phantom: Phantom, session: int) -> None:
     from tractome.datatypes.fields import unpack
     from tractome.io.nifti import write_nifti
 
     dtype = np.dtype(phantom.options.value_type)
     # HCP's float32 is what comes out of a resampling; int16 is what a scanner stores.
-    values = (volume if dtype.kind == "f" else _whole(volume) for volume in phantom.scan_volumes())
+    values = (volume if dtype.kind == "f" else _whole(volume) for volume in phantom.scan_volumes(session))
     volumes = (unpack(volume, phantom.mask) for volume in values)
     write_nifti(path, volumes, phantom.gradients.n_volumes, dtype, phantom.grid)
 
