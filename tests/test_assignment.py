@@ -20,7 +20,8 @@ from tractome.stages.connect import ASSIGNMENT_METHODS, assign, summarise
 def ends_table(ends_mm):
     ends = np.asarray(ends_mm, np.float32).reshape(-1, 2, 3)
     n = len(ends)
-    return StreamlineTable(ends, np.zeros(n), {}, np.arange(n), {})
+    ways = np.broadcast_to(np.float32([1, 0, 0]), ends.shape)
+    return StreamlineTable(ends, np.zeros(n), {}, np.arange(n), {}, directions=ways)
 
 
 def test_options_and_table_name_the_same_methods():

@@ -26,13 +26,21 @@ from tractome.stages.connect import (
     assign,
     connect,
     regional_means,
-    summarise,
 )
+from tractome.stages.connect import summarise as summarise_block
 
 ALL_MAPS = ("fa", "md", "ad", "rd")
 SEEDS = st.integers(0, 2**32 - 1)
 METHODS = st.sampled_from(sorted(ASSIGNMENT_METHODS))
 LAWS = settings(max_examples=25, deadline=None)
+
+
+def summarise(block, maps):
+    return summarise_block(block, maps, directions=True, crossed=True)
+
+
+def with_weights(table, mu=0.5):
+    return replace(table, weights=np.random.default_rng(0).exponential(size=table.n_streamlines), mu=mu)
 
 
 def options(assignment="radial"):
@@ -124,7 +132,7 @@ def test_cutting_into_batches_changes_no_byte(seed, cuts):
 @pytest.mark.parametrize("name", EDGE_MEASURES)
 def test_every_measure_is_symmetric_and_absent_where_no_streamline_runs(name):
     parcellation, maps, streamlines = wirings.subject(3, 150, ALL_MAPS)
-    made = connect(summarise(streamlines, maps), parcellation, options())
+    made = connect(with_weights(summarise(streamlines, maps)), parcellation, options())
     matrix, count = made.matrices[name], made.matrices["count"]
     np.testing.assert_array_equal(matrix, matrix.T)
     assert matrix.shape == (6, 6)
@@ -137,9 +145,9 @@ def test_every_measure_is_symmetric_and_absent_where_no_streamline_runs(name):
 @pytest.mark.parametrize("name", EDGE_MEASURES)
 def test_doubling_the_streamlines_doubles_sums_and_keeps_means(name):
     parcellation, maps, streamlines = wirings.subject(4, 80, ALL_MAPS)
-    table = summarise(streamlines, maps)
+    table = with_weights(summarise(streamlines, maps))
     once, twice = connect(table, parcellation, options()), connect([table, table], parcellation, options())
-    factor = 2.0 if name in ("count", "invnodevol", "density") else 1.0
+    factor = 2.0 if name in ("count", "invnodevol", "density", "weight") else 1.0
     np.testing.assert_allclose(twice.matrices[name], factor * once.matrices[name], rtol=1e-12)
 
 

@@ -205,7 +205,8 @@ class ParcellateOptions(_Checked):
     )
 
 
-ASSIGNMENT_METHODS = ("radial", "end-voxel")
+ASSIGNMENT_METHODS = ("radial", "end-voxel", "forward")
+EDGE_STATISTICS = ("mean", "median", "min", "max", "sum")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +215,24 @@ class ConnectOptions(_Checked):
 
     assignment: str = _option(
         "radial",
-        "How an end is given to a region: nearest within a radius, or its own voxel.",
+        "How an end is given to a region: nearest within a radius; its own voxel; or ahead of it within the radius, "
+        "in the direction in which the streamline ends.",
         choices=ASSIGNMENT_METHODS,
     )
-    radius_mm: float = _option(4.0, "Search radius of the radial assignment.", unit="mm", low=0, high=50)
+    radius_mm: float = _option(
+        4.0, "Search radius of the radial and the forward assignment.", unit="mm", low=0, high=50
+    )
+    statistics: tuple[str, ...] = _option(
+        ("mean",),
+        f"What is said of length and each map over the streamlines of an edge, of: {', '.join(EDGE_STATISTICS)}. "
+        "Those other than the mean are matrices of their own, such as famedian.",
+        choices=EDGE_STATISTICS,
+    )
+    pooled: bool = _option(
+        False,
+        "Also the mean of each map over the voxels that the streamlines of an edge cross (such as fapooled).",
+    )
+    weighted: bool = _option(True, "Where streamlines have weights, means and sums are weighted by them.")
 
 
 EXPORT_FORMATS = (

@@ -22,7 +22,7 @@ from tractome_cli.console import Terminal, answering
 T = TypeVar("T")
 
 UNIT_SUFFIXES = ("_s_per_mm2", "_mm", "_deg")
-FLAGS = {"random_seed": "--seed"}
+FLAGS = {"random_seed": "--seed", "statistics": "--stat"}
 """Options whose flag is not simply their name without ``n_`` and without the unit."""
 
 PANELS = {

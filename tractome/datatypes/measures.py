@@ -4,15 +4,55 @@ from __future__ import annotations
 
 from tractome.datatypes.connectome import Measure
 
+_ABSENT = "Absent (NaN) where no streamline runs."
+_ALIKE = "Each streamline counts alike"
+_WEIGHTED = "Each streamline counts by its weight"
 
-def mean_of_map(name: str, unit: str) -> Measure:
+
+def _of_streamline(name: str) -> str:
+    """What a map's value on one streamline is."""
+    return f"the segment-length-weighted mean of the {name} map, sampled trilinearly along each streamline"
+
+
+def mean_of_map(name: str, unit: str, *, weighted: bool = False) -> Measure:
     """Meaning of the mean of a scalar map along the streamlines of an edge."""
     definition = (
-        f"Mean over the streamlines of an edge of the segment-length-weighted mean of the {name} map, sampled "
-        "trilinearly along each streamline. Each streamline counts alike; points where the map is not defined are "
-        "left out. Absent (NaN) where no streamline runs."
+        f"Mean over the streamlines of an edge of {_of_streamline(name)}. {_WEIGHTED if weighted else _ALIKE}; points "
+        f"where the map is not defined are left out. {_ABSENT}"
     )
     return Measure(name, unit, definition, is_mean=True)
+
+
+def mean_length(*, weighted: bool = False) -> Measure:
+    """Meaning of the mean length of the streamlines of an edge."""
+    how = f"{_WEIGHTED}. " if weighted else ""
+    definition = (
+        f"Mean length of the streamlines of an edge; a length is the sum of the streamline's segments. {how}{_ABSENT}"
+    )
+    return Measure("length", "mm", definition, is_mean=True)
+
+
+def statistic_of(name: str, unit: str, statistic: str, *, weighted: bool = False) -> Measure:
+    """Meaning of the median, min, max or sum of length, or of a map, over the streamlines of an edge."""
+    what = "length (the sum of its segments)" if name == "length" else f"map value: {_of_streamline(name)}"
+    if statistic == "sum":
+        factor = "weight x " if weighted else ""
+        definition = f"Sum over the streamlines of an edge of the streamline's {factor}{what}."
+        return Measure(f"{name}sum", unit, definition, is_mean=False)
+    word = {"median": "Median", "min": "Smallest", "max": "Largest"}[statistic]
+    definition = f"{word} over the streamlines of an edge of the streamline's {what}. {_ALIKE}. {_ABSENT}"
+    return Measure(f"{name}{statistic}", unit, definition, is_mean=True)
+
+
+def pooled_mean_of_map(name: str, unit: str, *, weighted: bool = False) -> Measure:
+    """Meaning of the mean of a scalar map over the voxels that the streamlines of an edge cross."""
+    how = "by the streamline's weight" if weighted else "once"
+    definition = (
+        f"Mean of the {name} map over the voxels that the streamlines of an edge cross: the voxels' own values, each "
+        f"voxel counted {how} for every streamline that crosses it, however far; so long streamlines count for more. "
+        f"Voxels where the map is not defined are left out. {_ABSENT}"
+    )
+    return Measure(f"{name}pooled", unit, definition, is_mean=True)
 
 
 MAP_UNITS = {"fa": "unitless", "md": "mm2/s", "ad": "mm2/s", "rd": "mm2/s"}
@@ -27,13 +67,7 @@ MEASURES: dict[str, Measure] = {
             "Number of streamlines whose two ends were assigned to the two regions.",
             is_mean=False,
         ),
-        Measure(
-            "length",
-            "mm",
-            "Mean length of the streamlines of an edge; a length is the sum of the streamline's segments. "
-            "Absent (NaN) where no streamline runs.",
-            is_mean=True,
-        ),
+        mean_length(),
         Measure(
             "invnodevol",
             "streamlines/mm3",
@@ -44,6 +78,13 @@ MEASURES: dict[str, Measure] = {
             "density",
             "streamlines/mm4",
             "invnodevol / length: 2 x count / ((volume of one region + volume of the other) x mean streamline length).",
+            is_mean=False,
+        ),
+        Measure(
+            "weight",
+            "mu x weight",
+            "mu x the sum of the weights of the streamlines of an edge; mu, the proportionality coefficient of the "
+            "weights, is stated beside it (1 where it is not known).",
             is_mean=False,
         ),
         *(mean_of_map(name, unit) for name, unit in MAP_UNITS.items()),

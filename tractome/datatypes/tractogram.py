@@ -113,6 +113,12 @@ class StreamlineTable:
     seed_index : (n_streamlines,) int64
     units : dict of str to str
         Unit of each map in `means`.
+    mu : float or None
+        With weights: what their sum over an edge is multiplied by (the proportionality coefficient of SIFT2).
+    directions : (n_streamlines, 2, 3) float32 or None
+        Unit vectors in which it leaves through its two ends. Known only while whole streamlines are at hand.
+    crossed : dict of str to (n_streamlines, 2) float64
+        Sum of a map over the voxels that it crosses, and their number. Known only while whole streamlines are at hand.
     """
 
     ends_mm: NDArray[np.float32]
@@ -121,6 +127,9 @@ class StreamlineTable:
     seed_index: NDArray[np.int64]
     units: dict[str, str]
     weights: NDArray[np.float64] | None = None
+    mu: float | None = None
+    directions: NDArray[np.float32] | None = None
+    crossed: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         ends, length = frozen(self.ends_mm, np.float32), frozen(self.length_mm, np.float32)
@@ -140,6 +149,14 @@ class StreamlineTable:
             weights = frozen(self.weights, np.float64)
             require_shape(weights, (n_streamlines,), "The list of streamline weights", TableError)
             object.__setattr__(self, "weights", weights)
+        if self.directions is not None:
+            directions = frozen(self.directions, np.float32)
+            require_shape(directions, (n_streamlines, 2, 3), "The table of directions", TableError)
+            object.__setattr__(self, "directions", directions)
+        crossed = {name: frozen(values, np.float64) for name, values in self.crossed.items()}
+        for name, values in crossed.items():
+            require_shape(values, (n_streamlines, 2), f"The table of crossed voxels of {name}", TableError)
+        object.__setattr__(self, "crossed", crossed)
 
     @property
     def n_streamlines(self) -> int:

@@ -20,7 +20,7 @@ from tractome.errors import TableError
 from tractome.io.atomic import replacing
 from tractome.io.tck import TckSink, read_tck
 from tractome.io.trk import TrkSink, read_trk
-from tractome.io.trx import TrxSink, open_trx, require_column
+from tractome.io.trx import TrxFile, TrxSink, open_trx, require_column
 
 logger = logging.getLogger(__name__)
 
@@ -212,6 +212,8 @@ class StreamlineTableWriter:
         Of the diffusion image; TRX names a space in its header.
     units : dict of str to str
         Unit of each map in the tables, in the order of their columns.
+    mu : float, optional
+        Of the weights of the tables, if they have any.
 
     Raises
     ------
@@ -221,13 +223,13 @@ class StreamlineTableWriter:
         The file cannot be written.
     """
 
-    def __init__(self, path: PathLike, grid: Grid, units: Mapping[str, str]) -> None:
+    def __init__(self, path: PathLike, grid: Grid, units: Mapping[str, str], mu: float | None = None) -> None:
         wrong = [name for name in units if not re.fullmatch(r"[A-Za-z0-9_-]+", name)]
         if wrong:
             message = f"A map is named {wrong[0]!r}. Only letters, digits, _ and - can be kept in {path}; rename it."
             raise TableError(message)
         self.path, self._names = Path(path), list(units)
-        extra = {"kind": _TABLE_KIND, "maps": self._names, "units": dict(units)}
+        extra = {"kind": _TABLE_KIND, "maps": self._names, "units": dict(units)} | ({} if mu is None else {"mu": mu})
         self._context = _open_sink(path, lambda file: TrxSink(file, grid, extra))
         self._sink: Sink | None = None
         self._has_weights: bool | None = None
@@ -277,36 +279,63 @@ def write_streamline_table(path: PathLike, table: StreamlineTable, grid: Grid) -
         Of the diffusion image; TRX names a space in its header.
     """
     units = {name: table.units.get(name, "not stated") for name in table.means}
-    with StreamlineTableWriter(path, grid, units) as writer:
+    with StreamlineTableWriter(path, grid, units, table.mu) as writer:
         writer.write(table)
 
 
+TABLE_ROWS = 200_000
+"""Rows of a streamline table that are read at a time: about 10 MB."""
+
+
 def read_streamline_table(path: PathLike) -> StreamlineTable:
-    """Read a table that `write_streamline_table` wrote.
+    """Read all of a table that `write_streamline_table` wrote: see `read_streamline_tables`."""
+    with open_trx(Path(path)) as file:
+        (table,) = _table_parts(file, [file.n_streamlines])
+        return table
+
+
+def read_streamline_tables(path: PathLike, n_rows: int = TABLE_ROWS) -> Iterator[StreamlineTable]:
+    """Read a table that `write_streamline_table` wrote, so many rows at a time: memory does not grow with their number.
+
+    Yields
+    ------
+    StreamlineTable
+        At least one, which has no rows where the file has none.
 
     Raises
     ------
     TableError
         The file is missing, damaged, or holds no such table.
     """
-    path = Path(path)
-    with open_trx(path) as file:
-        if file.extra.get("kind") != _TABLE_KIND:
-            message = (
-                f"{path} holds whole streamlines or comes from another program; a table of streamline ends that "
-                "tractome wrote is needed. Run `tractome connect` on the tractogram instead."
-            )
-            raise TableError(message)
-        n = file.n_streamlines
-        columns = file.columns()
-        points = list(file.points(np.array([file.n_points]) if n else np.zeros(0, np.int64)))
-        ends = points[0] if points else np.zeros((0, 3), np.float32)
-        maps = [str(name) for name in file.extra.get("maps", [])]
-        return StreamlineTable(
-            ends_mm=ends.reshape(n, 2, 3),
-            length_mm=require_column(columns, "length_mm", path),
-            means={name: require_column(columns, f"mean_{name}", path) for name in maps},
-            seed_index=require_column(columns, "seed_index", path),
-            units={str(name): str(unit) for name, unit in file.extra.get("units", {}).items()},
-            weights=columns.get("weight"),
+    with open_trx(Path(path)) as file:
+        n_whole, n_rest = divmod(file.n_streamlines, n_rows)
+        counts = [n_rows] * n_whole + ([n_rest] if n_rest or not n_whole else [])
+        yield from _table_parts(file, counts)
+
+
+def _table_parts(file: TrxFile, counts: list[int]) -> Iterator[StreamlineTable]:
+    if file.extra.get("kind") != _TABLE_KIND or file.n_points != 2 * file.n_streamlines:
+        message = (
+            f"{file.path} holds whole streamlines or comes from another program; a table of streamline ends that "
+            "tractome wrote is needed. Run `tractome connect` on the tractogram instead."
+        )
+        raise TableError(message)
+    maps = [str(name) for name in file.extra.get("maps", [])]
+    units = {str(name): str(unit) for name, unit in file.extra.get("units", {}).items()}
+    wanted = ["length_mm", "seed_index", *(f"mean_{name}" for name in maps)]
+    for name in wanted:
+        require_column(file.column_names, name, file.path)
+    has_weights = "weight" in file.column_names
+    columns = [file.pieces(f"dps/{name}", counts) for name in [*wanted, *(["weight"] if has_weights else [])]]
+    ends = file.pieces("positions", [2 * count for count in counts])
+    mu = file.extra.get("mu")
+    for points, length_mm, seed_index, *values in zip(ends, *columns, strict=True):
+        yield StreamlineTable(
+            ends_mm=points.reshape(-1, 2, 3),
+            length_mm=length_mm,
+            means=dict(zip(maps, values, strict=False)),
+            seed_index=seed_index,
+            units=units,
+            weights=values[-1] if has_weights else None,
+            mu=None if mu is None else float(mu),
         )

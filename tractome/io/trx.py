@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -115,7 +116,7 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 
 class TrxFile:
-    """An open TRX file: header, offsets and columns in memory, points on the disk."""
+    """An open TRX file: the header in memory, offsets and columns when they are asked for, points on the disk."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self._archive = path, archive
@@ -124,9 +125,10 @@ class TrxFile:
         self.n_streamlines, self.n_points = int(header["NB_STREAMLINES"]), int(header["NB_VERTICES"])
         self.grid = Grid(tuple(header["DIMENSIONS"]), np.reshape(header["VOXEL_TO_RASMM"], (4, 4)))
         self.extra: dict[str, Any] = header.get(EXTRA_KEY, {})
-        self.lengths = self._read_lengths()
 
-    def _read_lengths(self) -> NDArray[np.int64]:
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of points of each streamline, (n_streamlines,)."""
         if self.n_streamlines == 0:
             return np.zeros(0, np.int64)
         offsets = self._array("offsets").reshape(-1).astype(np.int64)
@@ -139,10 +141,35 @@ class TrxFile:
 
     def _array(self, base: str) -> NDArray[Any]:
         name = self._names[base]
-        _, *width, dtype = Path(name).name.split(".")
-        stored = np.dtype("bool" if dtype == "bit" else dtype).newbyteorder("<")
+        stored, width = _kind(name)
         values = np.frombuffer(self._archive.read(name), dtype=stored)
-        return values.reshape(-1, int(width[0])) if width else values
+        return values.reshape(-1, width) if width else values
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the per-streamline values."""
+        return tuple(base[4:] for base in sorted(self._names) if base.startswith("dps/"))
+
+    def pieces(self, base: str, counts: Sequence[int]) -> Iterator[NDArray[Any]]:
+        """Yield the rows of an array (``"positions"``, ``"offsets"``, ``"dps/NAME"``), so many at a time.
+
+        Raises
+        ------
+        TableError
+            It has fewer rows, or more.
+        """
+        name = self._names[base]
+        stored, width = _kind(name)
+        row_bytes = stored.itemsize * (width or 1)
+        with self._archive.open(name) as source:
+            for count in counts:
+                raw = source.read(count * row_bytes)
+                if len(raw) < count * row_bytes:
+                    raise _damaged(self.path, f"{base} has fewer rows than its header says")
+                values = np.frombuffer(raw, dtype=stored)
+                yield values.reshape(-1, width) if width else values
+            if source.read(1):  # also makes zipfile compare its checksum
+                raise _damaged(self.path, f"{base} has more rows than its header says")
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """Per-streamline values by name, (n,) or (n, width)."""
@@ -170,6 +197,12 @@ class TrxFile:
                 yield piece
             if source.read(1):  # also makes zipfile compare its checksum
                 raise _damaged(self.path, "it has more points than its header says")
+
+
+def _kind(name: str) -> tuple[np.dtype[Any], int]:
+    """Type of the numbers of an array of the file, and how many there are in a row; 0 for a row that is a number."""
+    _, *width, dtype = Path(name).name.split(".")
+    return np.dtype("bool" if dtype == "bit" else dtype).newbyteorder("<"), int(width[0]) if width else 0
 
 
 @contextmanager
@@ -201,12 +234,11 @@ def _damaged(path: Path, why: str) -> TableError:
     return TableError(message)
 
 
-def require_column(columns: Mapping[str, NDArray[Any]], name: str, path: Path) -> NDArray[Any]:
-    """Return a per-streamline column; TableError when the file lacks it."""
-    if name not in columns:
+def require_column(names: Collection[str], name: str, path: Path) -> None:
+    """Raise TableError unless a file has this value per streamline."""
+    if name not in names:
         message = (
-            f"{path} has no {name} per streamline (it has: {', '.join(sorted(columns)) or 'nothing'}). A table of "
+            f"{path} has no {name} per streamline (it has: {', '.join(sorted(names)) or 'nothing'}). A table of "
             "streamlines that tractome wrote is needed."
         )
         raise TableError(message)
-    return columns[name]

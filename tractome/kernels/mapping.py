@@ -14,7 +14,7 @@ _STREAMLINES_PER_PIECE = 1000
 
 
 @kernel
-def _transform(matrix: NDArray[np.float64], points: NDArray[np.float32], row: int, out: NDArray[np.float64]) -> None:
+def transform(matrix: NDArray[np.float64], points: NDArray[np.float32], row: int, out: NDArray[np.float64]) -> None:
     """A point in the coordinates that the matrix (3, 4) leads to."""
     x, y, z = np.float64(points[row, 0]), np.float64(points[row, 1]), np.float64(points[row, 2])
     for axis in range(3):
@@ -22,7 +22,7 @@ def _transform(matrix: NDArray[np.float64], points: NDArray[np.float32], row: in
 
 
 @kernel
-def _next_face(here: NDArray[np.float64], way: NDArray[np.float64], voxel: NDArray[np.int64], t: float) -> float:
+def next_face(here: NDArray[np.float64], way: NDArray[np.float64], voxel: NDArray[np.int64], t: float) -> float:
     """Where on the segment (0 at its start, 1 at its end), not before `t`, the line leaves a voxel; `voxel` moves on.
 
     As Siddon 1985, one face at a time. Voxels reach half a voxel from their centres, which are at whole numbers.
@@ -56,7 +56,7 @@ def _map_one(
     here, there, way = np.empty(3), np.empty(3), np.empty(3)
     voxel, chord = np.empty(3, np.int64), np.zeros(3)
     n_found, run_mm = 0, 0.0
-    _transform(to_voxel, points, first, here)
+    transform(to_voxel, points, first, here)
     for axis in range(3):
         voxel[axis] = int(np.floor(here[axis] + 0.5))
     row = row_at(row_of, voxel[0], voxel[1], voxel[2])
@@ -64,7 +64,7 @@ def _map_one(
         is_end = point == last - 1
         segment_mm, t = 0.0, 0.0
         if not is_end:
-            _transform(to_voxel, points, point + 1, there)
+            transform(to_voxel, points, point + 1, there)
             for axis in range(3):
                 way[axis] = there[axis] - here[axis]
                 segment_mm += (np.float64(points[point + 1, axis]) - np.float64(points[point, axis])) ** 2
@@ -72,7 +72,7 @@ def _map_one(
         while True:
             leaves = is_end
             if not is_end:
-                end = _next_face(here, way, voxel, t)
+                end = next_face(here, way, voxel, t)
                 leaves = end < 1.0
                 for axis in range(3):
                     chord[axis] += (end - t) * (np.float64(points[point + 1, axis]) - np.float64(points[point, axis]))
@@ -138,10 +138,10 @@ def map_to_fixels(
     for s in prange(n_streamlines):
         here, there = np.empty(3), np.empty(3)
         n_most = 1
-        _transform(to_voxel, points, offsets[s], there)
+        transform(to_voxel, points, offsets[s], there)
         for n in range(offsets[s], offsets[s + 1]):
             here[:] = there
-            _transform(to_voxel, points, n, there)
+            transform(to_voxel, points, n, there)
             n_most += 1  # a face that rounding puts on the other side of a point
             for axis in range(3):
                 n_most += abs(int(np.floor(there[axis] + 0.5)) - int(np.floor(here[axis] + 0.5)))
@@ -208,7 +208,7 @@ def _find_short(
     for item in range(begin, end):
         length = 0.0
         for n in range(n_points[item]):
-            _transform(to_world, points[item], n, there)
+            transform(to_world, points[item], n, there)
             if n > 0:
                 length += np.sqrt((there[0] - here[0]) ** 2 + (there[1] - here[1]) ** 2 + (there[2] - here[2]) ** 2)
             here[0], here[1], here[2] = there[0], there[1], there[2]
@@ -247,7 +247,7 @@ def visits(
     for item in prange(len(n_points)):
         here, there = np.empty(3), np.empty(3)
         for n in range(n_points[item]):
-            _transform(to_mask, points[item], n, there)
+            transform(to_mask, points[item], n, there)
             if n == 0:
                 here[:] = there
             furthest = max(abs(there[0] - here[0]), abs(there[1] - here[1]), abs(there[2] - here[2]))

@@ -43,8 +43,6 @@ def sample_trilinear(volumes: NDArray[np.float32], x: float, y: float, z: float,
     gx, gy, gz = 1.0 - fx, 1.0 - fy, 1.0 - fz
     is_inside = i0 >= 0 and j0 >= 0 and k0 >= 0 and i0 + 1 < size_x and j0 + 1 < size_y and k0 + 1 < size_z
     for m in range(n_maps):
-        if np.isnan(volumes[i, j, k, m]):
-            continue
         if is_inside:
             # The usual case, eight defined corners, without a branch; one NaN among them sends us to the loop below.
             low = gx * (gy * volumes[i0, j0, k0, m] + fy * volumes[i0, j0 + 1, k0, m])
@@ -54,6 +52,8 @@ def sample_trilinear(volumes: NDArray[np.float32], x: float, y: float, z: float,
             out[m] = gz * low + fz * high
             if out[m] == out[m]:
                 continue
+        if np.isnan(volumes[i, j, k, m]):
+            continue
         total, weight = 0.0, 0.0
         for di in range(2):
             wx = fx if di else gx
@@ -84,63 +84,89 @@ def sample_points(volumes: NDArray[np.float32], points_vox: NDArray[np.float64])
     return values
 
 
+@kernel
+def segment_mm(points: NDArray[np.float32], n: int) -> float:
+    """Distance from point n to the next one, mm."""
+    dx = np.float64(points[n + 1, 0]) - np.float64(points[n, 0])
+    dy = np.float64(points[n + 1, 1]) - np.float64(points[n, 1])
+    dz = np.float64(points[n + 1, 2]) - np.float64(points[n, 2])
+    return np.sqrt(dx * dx + dy * dy + dz * dz)
+
+
 @parallel_kernel
-def streamline_lengths(
-    points: NDArray[np.float32], offsets: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Length of each streamline, and the share of it that each point stands for.
+def streamline_lengths(points: NDArray[np.float32], offsets: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Length of each streamline, (n_streamlines,) float32: sum of its segments, mm; 0 for a single point.
 
     Parameters
     ----------
     points : (n_points, 3) float32
         mm.
     offsets : (n_streamlines + 1,) int64
-
-    Returns
-    -------
-    lengths : (n_streamlines,) float64
-        Sum of the segments, mm; 0 for a single point.
-    shares : (n_points,) float64
-        Half of the segments next to each point, mm; 1 for every point of a streamline without length.
     """
-    n_streamlines = len(offsets) - 1
-    lengths = np.zeros(n_streamlines, np.float64)
-    shares = np.zeros(len(points), np.float64)
-    for s in prange(n_streamlines):
+    lengths = np.empty(len(offsets) - 1, np.float32)
+    for s in prange(len(lengths)):
         total = 0.0
         for n in range(offsets[s], offsets[s + 1] - 1):
-            dx = np.float64(points[n + 1, 0]) - np.float64(points[n, 0])
-            dy = np.float64(points[n + 1, 1]) - np.float64(points[n, 1])
-            dz = np.float64(points[n + 1, 2]) - np.float64(points[n, 2])
-            segment = np.sqrt(dx * dx + dy * dy + dz * dz)
-            shares[n] += 0.5 * segment
-            shares[n + 1] += 0.5 * segment
-            total += segment
+            total += segment_mm(points, n)
         lengths[s] = total
-        if total == 0.0:
-            for n in range(offsets[s], offsets[s + 1]):
-                shares[n] = 1.0
-    return lengths, shares
+    return lengths
+
+
+@kernel
+def _integrate(
+    volumes: NDArray[np.float32],
+    points: NDArray[np.float32],
+    first: int,
+    last: int,
+    to_voxel: NDArray[np.float64],
+    even: bool,
+    room: NDArray[np.float64],
+) -> None:
+    """Integral of each map and the length over which it is defined, into rows 1 and 2 of `room` (3, n_maps).
+
+    `even`: every point counts alike, whatever the length that it stands for.
+    """
+    room[1:] = 0.0
+    before = 0.0
+    for n in range(first, last):
+        after = 0.5 * segment_mm(points, n) if n + 1 < last else 0.0
+        share = 1.0 if even else before + after
+        before = after
+        x, y, z = np.float64(points[n, 0]), np.float64(points[n, 1]), np.float64(points[n, 2])
+        sample_trilinear(
+            volumes,
+            to_voxel[0, 0] * x + to_voxel[0, 1] * y + to_voxel[0, 2] * z + to_voxel[0, 3],
+            to_voxel[1, 0] * x + to_voxel[1, 1] * y + to_voxel[1, 2] * z + to_voxel[1, 3],
+            to_voxel[2, 0] * x + to_voxel[2, 1] * y + to_voxel[2, 2] * z + to_voxel[2, 3],
+            room[0],
+        )
+        for m in range(room.shape[1]):
+            if room[0, m] == room[0, m]:
+                room[1, m] += share * room[0, m]
+                room[2, m] += share
 
 
 @parallel_kernel
 def streamline_means(
     volumes: NDArray[np.float32],
-    points_vox: NDArray[np.float64],
+    points: NDArray[np.float32],
     offsets: NDArray[np.int64],
-    shares: NDArray[np.float64],
+    lengths_mm: NDArray[np.float32],
+    to_voxel: NDArray[np.float64],
 ) -> NDArray[np.float32]:
-    """Mean of several maps along each streamline, weighted by the length that each point stands for.
+    """Mean of several maps along each streamline, each point weighted by half of the segments next to it.
 
     Parameters
     ----------
     volumes : (x, y, z, n_maps) float32
         NaN where a map is not defined.
-    points_vox : (n_points, 3) float64
-        Voxel coordinates of the maps' grid.
+    points : (n_points, 3) float32
+        mm, world.
     offsets : (n_streamlines + 1,) int64
-    shares : (n_points,) float64
-        From `streamline_lengths`, mm.
+    lengths_mm : (n_streamlines,) float32
+        From `streamline_lengths`; along a streamline without length every point counts alike.
+    to_voxel : (3, 4) float64
+        World -> voxel coordinates of the maps' grid.
 
     Returns
     -------
@@ -150,15 +176,46 @@ def streamline_means(
     n_streamlines, n_maps = len(offsets) - 1, volumes.shape[3]
     means = np.empty((n_maps, n_streamlines), np.float32)
     for s in prange(n_streamlines):
-        values = np.empty(n_maps, np.float64)
-        integrals = np.zeros(n_maps, np.float64)
-        weights = np.zeros(n_maps, np.float64)
-        for n in range(offsets[s], offsets[s + 1]):
-            sample_trilinear(volumes, points_vox[n, 0], points_vox[n, 1], points_vox[n, 2], values)
-            for m in range(n_maps):
-                if values[m] == values[m]:
-                    integrals[m] += shares[n] * values[m]
-                    weights[m] += shares[n]
+        room = np.empty((3, n_maps))
+        _integrate(volumes, points, offsets[s], offsets[s + 1], to_voxel, lengths_mm[s] == 0.0, room)
         for m in range(n_maps):
-            means[m, s] = integrals[m] / weights[m] if weights[m] > 0.0 else np.nan
+            means[m, s] = room[1, m] / room[2, m] if room[2, m] > 0.0 else np.nan
     return means
+
+
+@parallel_kernel
+def end_directions(points: NDArray[np.float32], offsets: NDArray[np.int64], over_mm: float) -> NDArray[np.float32]:
+    """Direction in which each streamline leaves through each of its ends.
+
+    From the first point that is at least `over_mm` away along the streamline, or else from its other end: a single
+    segment may be too short to have a direction, as where an end is cropped.
+
+    Parameters
+    ----------
+    points : (n_points, 3) float32
+        mm.
+    offsets : (n_streamlines + 1,) int64
+    over_mm : float
+
+    Returns
+    -------
+    (n_streamlines, 2, 3) float32
+        Unit vectors at the first and the last point; zeros for a streamline without length.
+    """
+    directions = np.zeros((len(offsets) - 1, 2, 3), np.float32)
+    for s in prange(len(offsets) - 1):
+        first, last = offsets[s], offsets[s + 1] - 1
+        for side in range(2):
+            end, step = (first, 1) if side == 0 else (last, -1)
+            inner, run_mm = end, 0.0
+            while run_mm < over_mm and first <= inner + step <= last:
+                run_mm += segment_mm(points, min(inner, inner + step))
+                inner += step
+            length_mm = 0.0
+            for axis in range(3):
+                length_mm += (np.float64(points[end, axis]) - np.float64(points[inner, axis])) ** 2
+            length_mm = np.sqrt(length_mm)
+            if length_mm > 0.0:
+                for axis in range(3):
+                    directions[s, side, axis] = (points[end, axis] - points[inner, axis]) / length_mm
+    return directions
