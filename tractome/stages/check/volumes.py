@@ -163,7 +163,10 @@ def shifts_mm(scan: SampledScan, group: NDArray[np.intp]) -> NDArray[np.float64]
         return np.zeros((len(group), 3))
     place = tuple(scan.voxels[whole].T)
     model = np.column_stack([-slopes[whole], mean[place], np.ones(np.count_nonzero(whole))])
-    found = np.linalg.lstsq(model, scan.signal[np.ix_(whole, group)], rcond=None)[0]
+    # Normal equations of five columns, without BLAS: see `check_directions_explain`.
+    gram = np.einsum("ni,nj->ij", model, model)
+    right = np.einsum("ni,nk->ik", model, scan.signal[np.ix_(whole, group)])
+    found = np.linalg.lstsq(gram, right, rcond=None)[0]
     with np.errstate(invalid="ignore", divide="ignore"):
         shifts = np.nan_to_num(found[:3] / found[3], posinf=0.0, neginf=0.0).T
     return np.asarray(shifts * scan.grid.voxel_sizes_mm, dtype=np.float64)
