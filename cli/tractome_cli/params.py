@@ -6,11 +6,13 @@ the dataclass states. So a default cannot differ between the library and the com
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
+import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -22,17 +24,17 @@ from tractome_cli.console import Terminal, answering
 T = TypeVar("T")
 
 UNIT_SUFFIXES = ("_s_per_mm2", "_mm", "_deg")
-FLAGS = {"random_seed": "--seed", "statistics": "--stat"}
+FLAGS = {"random_seed": "--seed", "set_formats": "--formats", "statistics": "--stat"}
 """Options whose flag is not simply their name without ``n_`` and without the unit."""
 
 PANELS = {
     "ReadOptions": "Reading",
     "FitOptions": "Fit",
+    "TissueOptions": "Tissue",
     "TrackOptions": "Track",
     "ParcellateOptions": "Parcellate",
     "ConnectOptions": "Connect",
     "ExportOptions": "Export",
-    "DatasetOptions": "Dataset",
     "CompareOptions": "Compare",
     "PhantomOptions": "Phantom",
 }
@@ -82,7 +84,9 @@ RegionsFile = Annotated[
 TissueFile = Annotated[
     Path | None,
     typer.Option(
-        "--tissue", help="Five-tissue-type image: streamlines then end in grey matter only.", show_default=False
+        "--tissue",
+        help="Five-tissue-type image, in place of one made from what there is: streamlines end in grey matter only.",
+        show_default=False,
     ),
 ]
 SeedMaskFile = Annotated[
@@ -253,7 +257,8 @@ def command(*kinds: type, go_on: str = "") -> Callable[[Callable[..., None]], Ca
         def run(**values: Any) -> None:
             verbose, quiet, debug = (values.pop(each.name) for each in common)
             terminal = Terminal(-1 if quiet else verbose)
-            with answering(terminal, debug=debug, go_on=go_on or "Run the same command again."):
+            what_next = go_on or "Run the same command again."
+            with answering(terminal, debug=debug, go_on=what_next), _flags_for_names(kinds):
                 made = [_build(kind, values) for kind in kinds]
                 body(**{name: values[name] for name in hints if name in values}, chosen=Chosen(made, terminal))
 
@@ -333,7 +338,7 @@ def _plain(value: Any) -> str:
 
 
 def _build(kind: type, values: dict[str, Any]) -> object:
-    """An options object from the values of the command line, with flags in place of names in its complaints."""
+    """An options object from the values of the command line."""
     hints = typing.get_type_hints(kind)
     chosen: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
@@ -342,14 +347,20 @@ def _build(kind: type, values: dict[str, Any]) -> object:
         if kind_of_item is not None and value is not None:
             value = _items(field.name, value, kind_of_item)
         chosen[field.name] = value
+    return kind(**chosen)
+
+
+@contextlib.contextmanager
+def _flags_for_names(kinds: Sequence[type]) -> Iterator[None]:
+    """Where a complaint begins with the name of an option of the library, let it name the command line's."""
     try:
-        return kind(**chosen)
+        yield
     except OptionError as error:
         message = str(error)
-        for field in dataclasses.fields(kind):
-            if message.startswith(f"{field.name} "):
-                message = flag(field.name) + message[len(field.name) :]
-        raise OptionError(message) from error
+        for field in (field for kind in kinds for field in dataclasses.fields(kind)):
+            if re.match(rf"{field.name}\b", message):
+                raise OptionError(flag(field.name) + message[len(field.name) :]) from error
+        raise
 
 
 def _item_kind(hint: Any) -> type | None:

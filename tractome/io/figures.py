@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tractome.datatypes.connectome import Connectome
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.parcellation import Parcellation
+from tractome.datatypes.tissue import TissueMap
 from tractome.io.atomic import replacing
 
 if TYPE_CHECKING:
@@ -76,6 +77,36 @@ def draw_labels(path: Path, background: NDArray[np.float32], grid: Grid, parcell
     missing = len(parcellation.missing)
     title = f"{parcellation.regions.atlas}: {parcellation.regions.n_regions} regions, {missing} missing"
     _draw_slices(path, volume, sizes, title)
+
+
+_TISSUE_COLOURS = np.array([[0.9, 0.25, 0.2], [1.0, 0.65, 0.0], [0.95, 0.95, 0.9], [0.2, 0.45, 0.95], [0.8, 0.2, 0.8]])
+
+
+def draw_tissue(path: Path, background: NDArray[np.float32], grid: Grid, tissue: TissueMap) -> None:
+    """Draw a tissue map over an image: cortex red, deep grey orange, white matter white, CSF blue, lesions violet.
+
+    Parameters
+    ----------
+    path : Path
+        A .png file.
+    background : (x, y, z) float32
+        Such as the mean b0.
+    grid : Grid
+        Of the background. The tissues are looked up at its voxel centres through world mm.
+    tissue : TissueMap
+    """
+    centres = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    voxels = np.rint(tissue.grid.to_voxel(grid.to_world(centres))).astype(np.intp)
+    inside = ((voxels >= 0) & (voxels < tissue.grid.shape)).all(axis=1)
+    shares = np.zeros((len(centres), len(_TISSUE_COLOURS)))
+    shares[inside] = tissue.fractions[tuple(voxels[inside].T)]
+    positive = background[background > 0]
+    top = float(np.percentile(positive, 99)) if len(positive) else 1.0
+    grey = np.repeat(np.clip(np.nan_to_num(background) / top, 0, 1).reshape(-1, 1), 3, axis=1)
+    painted = shares.sum(axis=1, keepdims=True) * 0.6
+    colour = (1 - painted) * grey + 0.6 * np.einsum("vt,tc->vc", shares, _TISSUE_COLOURS)
+    volume, sizes = to_ras(np.clip(colour, 0, 1).reshape(*grid.shape, 3).astype(np.float32), grid)
+    _draw_slices(path, volume, sizes, "Tissue: cortex red, deep grey orange, white matter white, CSF blue")
 
 
 def draw_streamlines(

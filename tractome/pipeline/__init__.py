@@ -14,6 +14,7 @@ from tractome.pipeline.register import earlier_t1
 from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
 from tractome.pipeline.subject import new_subject, old_subject
 from tractome.pipeline.threads import use_threads
+from tractome.pipeline.tissue import TissueFiles, earlier_files, tissue_subject, with_tissue
 from tractome.pipeline.track import track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 
@@ -30,10 +31,12 @@ __all__ = [
     "SubjectFiles",
     "SubjectFolder",
     "SubjectSources",
+    "TissueFiles",
     "TrackingFiles",
     "adopt_orientations",
     "check_files",
     "connect_subject",
+    "earlier_files",
     "earlier_t1",
     "export_subject",
     "files_to_check",
@@ -50,6 +53,8 @@ __all__ = [
     "run_subject",
     "subject_label",
     "summarise_run",
+    "tissue_subject",
     "track_subject",
     "use_threads",
+    "with_tissue",
 ]

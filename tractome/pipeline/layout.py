@@ -73,6 +73,11 @@ class SubjectFolder:
         return self._file("dwi", f"model-{model}_response-{tissue}.txt")
 
     @property
+    def tissue(self) -> Path:
+        """Five tissue types per voxel, on a grid of their own."""
+        return self._file("dwi", "desc-5tt_probseg.nii.gz")
+
+    @property
     def streamline_table(self) -> Path:
         """End points and per-streamline values."""
         return self._file("tractogram", "streamlines.trx")

@@ -104,7 +104,8 @@ def _register(ledger: Ledger, options: ParcellateOptions, t1: Path | None, n_thr
     return facts
 
 
-def _read_registration(subject: SubjectFolder) -> tuple[Registration, Mapping[str, Any]]:
+def read_registration(subject: SubjectFolder) -> tuple[Registration, Mapping[str, Any]]:
+    """The registration that `register_subject` wrote, and its facts."""
     arrays, facts = read_transform(subject.transform)
     grids = {
         name: Grid(tuple(int(n) for n in arrays[f"{name}_shape"]), arrays[f"{name}_affine"])  # type: ignore[arg-type]
@@ -131,7 +132,7 @@ def registered_inputs(subject: SubjectFolder, atlas: str) -> dict[str, Path]:
 
 def registered_labels(ledger: Ledger, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable, Facts]:
     """The labels of an atlas in the subject, its regions, and what explains them."""
-    registration, facts = _read_registration(ledger.subject)
+    registration, facts = read_registration(ledger.subject)
     known = read_atlas(atlas)
     mismatch = space_mismatch(known.info.space, registration.space)
     if mismatch:

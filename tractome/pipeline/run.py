@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tractome.options import ConnectOptions, ExportOptions, FitOptions, ParcellateOptions, ReadOptions, TrackOptions
+from tractome.options import (
+    ConnectOptions,
+    ExportOptions,
+    FitOptions,
+    ParcellateOptions,
+    ReadOptions,
+    TissueOptions,
+    TrackOptions,
+)
 from tractome.pipeline.connect import connect_subject
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, fit_subject
@@ -14,6 +22,7 @@ from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject, require_sources
 from tractome.pipeline.threads import use_threads
+from tractome.pipeline.tissue import TissueFiles, require_tissue_files, with_tissue
 from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.provenance import StageRecord
@@ -40,6 +49,14 @@ class SubjectFiles:
     include: tuple[Path, ...] = ()
     exclude: tuple[Path, ...] = ()
     within: Path | None = None
+    freesurfer: Path | None = None
+    """Label image with FreeSurfer's numbers, for a tissue map, where the regions come from elsewhere."""
+
+    @property
+    def tissue_sources(self) -> TissueFiles:
+        """Those that a tissue map may be made from."""
+        source = self.regions_from
+        return TissueFiles(source.t1, self.freesurfer, source.labels, source.regions)
 
     @property
     def tracking(self) -> TrackingFiles:
@@ -54,6 +71,7 @@ class RunOptions:
     read: ReadOptions = field(default_factory=ReadOptions)
     fit: FitOptions = field(default_factory=FitOptions)
     parcellate: ParcellateOptions = field(default_factory=ParcellateOptions)
+    tissue: TissueOptions = field(default_factory=TissueOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
     connect: ConnectOptions = field(default_factory=ConnectOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
@@ -74,6 +92,7 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     """
     require_sources(files.regions_from, options.parcellate)
     require_tracking_inputs(options.track, files.tracking, options.whole)
+    require_tissue_files(options.tissue, files.tissue_sources, files.tissue)
     use_threads(options.track.n_threads, ledger.listener)
     done = {"fit": fit_subject(ledger, files.scan, options.read, options.fit)}
     done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from, options.track.n_threads)
@@ -81,7 +100,12 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
         # Before parcellate in the summary, as it was in time.
         done = {"fit": done["fit"], "register": ledger.finished("register"), "parcellate": done["parcellate"]}
     atlas = str(done["parcellate"].facts["atlas"])
-    done["track"] = track_subject(ledger, options.track, files.tracking, whole=options.whole)
+    tracking, tissue = with_tissue(
+        ledger, files.tracking, options.tissue, files.tissue_sources, options.parcellate, options.track.n_threads
+    )
+    if tissue is not None:
+        done["tissue"] = tissue
+    done["track"] = track_subject(ledger, options.track, tracking, whole=options.whole)
     done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
     done["export"] = export_subject(ledger, options.export, atlas=atlas)
     if ledger.n_done == 0:

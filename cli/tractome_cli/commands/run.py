@@ -3,7 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-from tractome.options import ConnectOptions, ExportOptions, FitOptions, ParcellateOptions, ReadOptions, TrackOptions
+from tractome.options import (
+    ConnectOptions,
+    ExportOptions,
+    FitOptions,
+    ParcellateOptions,
+    ReadOptions,
+    TissueOptions,
+    TrackOptions,
+)
 from tractome_cli.console import show_json, show_table
 from tractome_cli.params import (
     AsJson,
@@ -43,6 +51,7 @@ EXAMPLE = "tractome run my_subject --out results"
     ReadOptions,
     FitOptions,
     ParcellateOptions,
+    TissueOptions,
     TrackOptions,
     ConnectOptions,
     ExportOptions,
@@ -106,13 +115,15 @@ def run(
         read=chosen[ReadOptions],
         fit=chosen[FitOptions],
         parcellate=replace(chosen[ParcellateOptions], atlas=sources.atlas),
+        tissue=chosen[TissueOptions],
         track=chosen[TrackOptions],
         connect=chosen[ConnectOptions],
         export=chosen[ExportOptions],
         whole=tractogram,
     )
     masks = (seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
-    files = SubjectFiles(sources.scan, sources.regions_from, sources.tissue, *masks)
+    freesurfer = sources.found.freesurfer_labels if sources.found is not None else None
+    files = SubjectFiles(sources.scan, sources.regions_from, sources.tissue, *masks, freesurfer)
     place = {"session": sources.session, "scan": sources.scan_name}
     with new_subject(out, sources.scan.dwi, sources.label, terminal, **place, force=force) as ledger:
         summary = summarise(ledger.subject, run_subject(ledger, files, options))

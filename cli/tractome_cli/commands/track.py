@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tractome.errors import OptionError
-from tractome.options import TrackOptions
+from tractome.options import TissueOptions, TrackOptions
 from tractome_cli.params import (
     Chosen,
     ExcludeMasks,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 EXAMPLE = "tractome track results/sub-01 --tissue 5tt.nii.gz --streamlines 20000"
 
 
-@command(TrackOptions)
+@command(TissueOptions, TrackOptions)
 def track(
     chosen: Chosen,
     folder: FittedSubject = None,
@@ -53,7 +53,15 @@ def track(
     force: Force = False,
 ) -> None:
     """Track streamlines through the orientations that `tractome fit` made, or through FODs of another program."""
-    from tractome.pipeline import GivenOrientations, TrackingFiles, adopt_orientations, track_subject, use_threads
+    from tractome.pipeline import (
+        GivenOrientations,
+        TrackingFiles,
+        adopt_orientations,
+        earlier_files,
+        track_subject,
+        use_threads,
+        with_tissue,
+    )
 
     terminal, options = chosen.terminal, chosen[TrackOptions]
     files = TrackingFiles(tissue, seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
@@ -61,6 +69,7 @@ def track(
     with _opened(folder, fod, mask, fa, out, subject, terminal, force=force) as ledger:
         if fod is not None:
             adopt_orientations(ledger, GivenOrientations(fod, mask, fa))
+        files, _ = with_tissue(ledger, files, chosen[TissueOptions], earlier_files(ledger), n_threads=options.n_threads)
         record = track_subject(ledger, options, files, whole=tractogram)
     facts = record.facts
     terminal.summary(

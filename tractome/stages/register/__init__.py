@@ -38,7 +38,15 @@ from tractome.stages.register.steps import (
     dilated,
 )
 
-__all__ = ["Registration", "RegistrationQuality", "register_fa", "register_t1", "space_mismatch", "warp_labels"]
+__all__ = [
+    "Registration",
+    "RegistrationQuality",
+    "register_fa",
+    "register_t1",
+    "space_mismatch",
+    "warp_labels",
+    "warp_map",
+]
 
 Progress = Callable[[int, int], None]
 
@@ -252,6 +260,37 @@ def warp_labels(registration: Registration, labels: NDArray[np.int64], grid: Gri
     )
     moved = Grid(registration.label_grid.shape, registration.to_dwi @ registration.label_grid.affine)
     return warped.astype(np.int64), moved
+
+
+def warp_map(registration: Registration, volume: NDArray[np.float32], grid: Grid, target: Grid) -> NDArray[np.float32]:
+    """A map of the template in the subject, interpolated.
+
+    Parameters
+    ----------
+    registration : Registration
+    volume : (x, y, z) float32
+        In the template's space.
+    grid : Grid
+        Of the map.
+    target : Grid
+        Where the map is wanted, in the world of the DWI.
+
+    Returns
+    -------
+    (x, y, z) float32
+        On `target`; 0 outside the template.
+    """
+    registered = Grid(target.shape, np.linalg.inv(registration.to_dwi) @ target.affine)
+    warped = pull(
+        np.asarray(volume, dtype=np.float32),
+        grid,
+        registered,
+        registration.matrix,
+        registration.warp_mm,
+        registration.warp_grid,
+        order=1,
+    )
+    return np.asarray(warped, dtype=np.float32)
 
 
 def space_mismatch(atlas_space: str, template_space: str) -> str:
