@@ -301,7 +301,7 @@ class ExportOptions(GraphOptions):
 class DatasetOptions(GraphOptions):
     """Many subjects' graphs in one file, each with its label."""
 
-    formats: tuple[str, ...] = _option(
+    set_formats: tuple[str, ...] = _option(
         ("graph",),
         f"Formats to write, of: {', '.join(DATASET_FORMATS)}. graph is an .npz that needs only NumPy; pyg needs torch.",
         choices=DATASET_FORMATS,

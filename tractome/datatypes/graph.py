@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,3 +70,50 @@ class BrainGraph:
     def n_edges(self) -> int:
         """Number of directed edges: twice the undirected ones."""
         return int(self.edge_index.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class GraphSet:
+    """Graphs of many subjects that can be learned from together: same nodes, same features.
+
+    Parameters
+    ----------
+    graphs : tuple of BrainGraph
+    subjects : tuple of str
+        One per graph, distinct.
+    y : (n_graphs,) int64 or float32, or None
+        Class of each graph, from 0, or a number such as an age.
+    classes : tuple of str
+        Names of the classes in the order of their numbers; empty when `y` is no class.
+    """
+
+    graphs: tuple[BrainGraph, ...]
+    subjects: tuple[str, ...]
+    y: NDArray[Any] | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n_graphs = len(self.graphs)
+        if n_graphs == 0:
+            message = "A set of graphs needs at least one graph."
+            raise TableError(message)
+        if len(self.subjects) != n_graphs or len(set(self.subjects)) != n_graphs:
+            message = "Every graph of a set needs a subject of its own; give each a name that no other has."
+            raise TableError(message)
+        first = self.graphs[0]
+        for subject, graph in zip(self.subjects, self.graphs, strict=True):
+            for what in ("node_names", "node_features", "edge_features"):
+                if getattr(graph, what) != getattr(first, what):
+                    message = (
+                        f"{subject} has other {what.replace('_', ' ')} than {self.subjects[0]}. Only graphs of one "
+                        "atlas with the same features go into one set."
+                    )
+                    raise TableError(message)
+        if self.y is not None:
+            kind = np.int64 if self.classes else np.float32
+            y = frozen(self.y, kind)
+            require_shape(y, (n_graphs,), "y", TableError)
+            if self.classes and (y.min() < 0 or y.max() >= len(self.classes)):
+                message = "y names a class that the set does not have."
+                raise TableError(message)
+            object.__setattr__(self, "y", y)

@@ -1,71 +1,31 @@
-"""One table of all formats that a connectome is written in."""
+"""One table of all formats that a connectome, or a set of graphs, is written in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tractome.datatypes.connectome import Connectome
-from tractome.datatypes.graph import BrainGraph
 from tractome.errors import OptionError
-from tractome.io.graphs import (
-    node_coordinates,
-    write_graph,
-    write_graphml,
-    write_nilearn,
-    write_node_table,
-    write_pyg,
-)
-from tractome.io.matrices import matrix_sidecar, write_connectome, write_mat
-from tractome.io.matrix_text import write_label_text, write_matrix_csv, write_matrix_tsv
-from tractome.options import ExportOptions
-
-
-@dataclass(frozen=True, eq=False)
-class Export:
-    """What an exporter is given.
-
-    Parameters
-    ----------
-    prefix : Path
-        Folder and beginning of every file name, such as ``graph/sub-01_seg-desikan``.
-    connectome : Connectome
-    graph : BrainGraph
-        Of that connectome.
-    options : ExportOptions
-    sidecar : mapping
-        What goes into every JSON sidecar besides the measure's own line: options, hashes of inputs, version.
-    """
-
-    prefix: Path
-    connectome: Connectome
-    graph: BrainGraph
-    options: ExportOptions
-    sidecar: Mapping[str, Any] = field(default_factory=dict)
-
-    def path(self, ending: str) -> Path:
-        """Path of a file of this export."""
-        return self.prefix.with_name(f"{self.prefix.name}_{ending}")
-
-    def matrices(self, absent: float) -> dict[str, NDArray[np.float64]]:
-        """Every matrix as this export wants it: the diagonal dropped unless kept, `absent` where there is no value."""
-        result = {}
-        for name, matrix in self.connectome.matrices.items():
-            result[name] = matrix.copy()
-            if not self.options.keep_self_connections:
-                np.fill_diagonal(result[name], np.nan if self.connectome.measures[name].is_mean else 0.0)
-            result[name][np.isnan(result[name])] = absent
-        return result
+from tractome.io.export.drawing import write_nilearn
+from tractome.io.export.given import Export, ExportSet
+from tractome.io.export.hdf5 import write_hdf5
+from tractome.io.export.layouts import write_braingb, write_dgl, write_dgl_set
+from tractome.io.export.networks import write_gexf, write_graphml, write_node_link
+from tractome.io.export.simulation import write_tvb
+from tractome.io.export.tables import write_edge_table
+from tractome.io.export.torch_files import write_pyg, write_pyg_set
+from tractome.io.graphs import write_graph, write_graph_set
+from tractome.io.matrices import write_connectome, write_mat
+from tractome.io.matrix_text import relmat_sidecar, write_label_text, write_matrix_csv, write_matrix_tsv
 
 
 def _npz(export: Export) -> list[Path]:
     path = export.path("connectome.npz")
-    write_connectome(path, export.connectome)
+    write_connectome(path, export.original)
     return [path]
 
 
@@ -73,9 +33,8 @@ def _tsv(export: Export) -> list[Path]:
     made = []
     for name, matrix in export.matrices(absent=np.nan).items():
         path = export.path(f"stat-{name}_relmat.tsv")
-        kept = "kept" if export.options.keep_self_connections else "dropped"
-        own = {**matrix_sidecar(export.connectome, name), "SelfConnections": kept, "AbsentValue": "n/a"}
-        write_matrix_tsv(path, matrix, export.connectome.regions, {**export.sidecar, **own})
+        sidecar = {**export.about(name, "n/a"), **relmat_sidecar(export.connectome, name)}
+        write_matrix_tsv(path, matrix, export.connectome.regions, sidecar)
         made += [path, path.with_suffix(".json")]
     return made
 
@@ -84,8 +43,9 @@ def _csv(export: Export) -> list[Path]:
     made = [export.path("labels.txt")]
     write_label_text(made[0], export.connectome.regions)
     for name, matrix in export.matrices(absent=0.0).items():
-        made.append(export.path(f"stat-{name}.csv"))
-        write_matrix_csv(made[-1], matrix)
+        path = export.path(f"stat-{name}.csv")
+        write_matrix_csv(path, matrix, export.about(name, "0"))
+        made += [path, path.with_suffix(".json")]
     return made
 
 
@@ -95,70 +55,87 @@ def _mat(export: Export) -> list[Path]:
     return [path]
 
 
-def _graphml(export: Export) -> list[Path]:
-    path = export.path("graph.graphml")
-    write_graphml(path, export.graph, export.connectome.regions)
-    return [path]
-
-
 def _graph(export: Export) -> list[Path]:
     path = export.path("graph.npz")
     write_graph(path, export.graph)
     return [path]
 
 
-def _pyg(export: Export) -> list[Path]:
-    path = export.path("graph.pt")
-    write_pyg(path, export.graph)
+def _graph_set(export: ExportSet) -> list[Path]:
+    path = export.path("dataset.npz")
+    write_graph_set(path, export.graphs)
     return [path]
-
-
-def _nilearn(export: Export) -> list[Path]:
-    made = [export.path("nilearn.npz"), export.path("nodes.tsv")]
-    matrices = export.matrices(absent=0.0)
-    weights = matrices["count"] if "count" in matrices else next(iter(matrices.values()))
-    write_nilearn(made[0], export.connectome, weights)
-    coordinates, frame = node_coordinates(export.connectome)
-    write_node_table(made[1], export.connectome.regions.names, coordinates, frame)
-    return made
 
 
 @dataclass(frozen=True)
 class Exporter:
     """One row of `EXPORTERS`."""
 
-    write: Callable[[Export], list[Path]]
     reader: str
     """What reads the files, in words."""
     absent: str
     """What stands where there is no value."""
+    checked: str
+    """How we know that it is read: the program that opens it in the tests, or the schema it was compared with."""
+    write: Callable[[Export], list[Path]] | None = None
+    """Writes one connectome; None where the format holds sets only."""
+    write_set: Callable[[ExportSet], list[Path]] | None = None
+    """Writes a set of graphs with labels; None where the format has no such thing."""
 
 
 EXPORTERS: dict[str, Exporter] = {
-    "npz": Exporter(_npz, "NumPy, tractome", "NaN; the diagonal is always kept"),
-    "tsv": Exporter(_tsv, "anything that reads tables; BIDS relmat with JSON sidecars", "n/a"),
-    "csv": Exporter(_csv, "MRtrix3, R, MATLAB", "0"),
-    "mat": Exporter(_mat, "Brain Connectivity Toolbox, MATLAB, Octave", "0"),
-    "graphml": Exporter(_graphml, "NetworkX, Gephi, igraph", "no such edge"),
-    "graph": Exporter(_graph, "NumPy; PyTorch Geometric in one line", "no such edge"),
-    "pyg": Exporter(_pyg, "PyTorch Geometric (needs torch to be written)", "no such edge"),
-    "nilearn": Exporter(_nilearn, "nilearn's plot_connectome", "0"),
-}
+    "npz": Exporter("NumPy, tractome", "NaN; nothing is left out, not even the diagonal", "numpy", _npz),
+    "tsv": Exporter(
+        "anything that reads tables; BIDS relmat with JSON sidecars",
+        "n/a",
+        "pandas, R; sidecar compared with the BIDS extension proposal 17, a draft",
+        _tsv,
+    ),
+    "csv": Exporter("MRtrix3, R, MATLAB", "0", "numpy.loadtxt, R, MRtrix3", _csv),
+    "mat": Exporter("Brain Connectivity Toolbox, MATLAB, Octave", "0", "bctpy, Octave", _mat),
+    "h5": Exporter("h5py, MATLAB's h5read, Julia", "NaN", "h5py", write_hdf5),
+    "edges": Exporter("R (data frames, igraph), pandas", "no such line; a mean without value: empty", "R, pandas",
+        write_edge_table),
+    "graphml": Exporter("NetworkX, igraph, Cytoscape", "no such edge", "networkx", write_graphml),
+    "gexf": Exporter("Gephi, NetworkX", "no such edge", "networkx", write_gexf),
+    "json": Exporter("NetworkX node-link, D3", "no such edge", "networkx", write_node_link),
+    "graph": Exporter("NumPy; PyTorch Geometric in one line", "no such edge", "numpy, torch_geometric", _graph,
+        _graph_set),
+    "pyg": Exporter("PyTorch Geometric (needs torch to be written)", "no such edge",
+        "torch_geometric, weights_only=True", write_pyg, write_pyg_set),
+    "dgl": Exporter("DGL's CSVDataset", "no such edge", "dgl 1.1 where installed; else its published columns",
+        write_dgl, write_dgl_set),
+    "braingb": Exporter("BrainGB", "NaN, which is BrainGB's no edge; 0 would be one",
+        "compared with BrainGB's published loader only", None, write_braingb),
+    "nilearn": Exporter("nilearn's plot_connectome and view_connectome", "0", "nilearn", write_nilearn),
+    "tvb": Exporter("The Virtual Brain (tvb-library)", "weight 0 and length 0", "tvb-library where installed",
+        write_tvb),
+}  # fmt: skip
 """Format to writer: a format is one row."""
 
 
-def export_connectome(export: Export) -> list[Path]:
-    """Write every format of ``export.options.formats``; the paths written, in order.
+def export_connectome(export: Export, formats: Sequence[str]) -> list[Path]:
+    """Write a connectome in every format named; the paths written, in order.
 
     Raises
     ------
     OptionError
-        A format is not known.
+        A format is not known, or is one of sets.
     OutputError
         A file cannot be written, or a format needs a package that is not installed.
     """
-    unknown = [name for name in export.options.formats if name not in EXPORTERS]
+    return _written(export, formats, {name: row.write for name, row in EXPORTERS.items()})
+
+
+def export_set(export: ExportSet, formats: Sequence[str]) -> list[Path]:
+    """Write a set of graphs in every format named; the paths written, in order. Raises as `export_connectome`."""
+    return _written(export, formats, {name: row.write_set for name, row in EXPORTERS.items()})
+
+
+def _written(export: Any, formats: Sequence[str], writers: dict[str, Any]) -> list[Path]:
+    known = [name for name, write in writers.items() if write is not None]
+    unknown = [name for name in formats if name not in known]
     if unknown:
-        message = f"The format {unknown[0]!r} is not known; choose among: {', '.join(EXPORTERS)}."
+        message = f"The format {unknown[0]!r} is not known; choose among: {', '.join(known)}."
         raise OptionError(message)
-    return [path for name in export.options.formats for path in EXPORTERS[name].write(export)]
+    return [path for name in formats for path in writers[name](export)]

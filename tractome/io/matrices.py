@@ -239,17 +239,22 @@ def write_mat(path: str | Path, connectome: Connectome, matrices: Mapping[str, N
     """Write matrices for MATLAB, Octave and the Brain Connectivity Toolbox.
 
     Each matrix is a variable of its measure's name; ``regions`` is a cell column of names; ``labels``,
-    ``centroids_mm`` and ``volumes_mm3`` describe them. The header, where others write the date, is fixed.
+    ``centroids_mm`` and ``volumes_mm3`` describe them; ``about`` is JSON: unit and definition of every measure, and
+    every choice that was made. Octave cuts names with letters outside ASCII when it reads a cell of them:
+    ``strsplit(char(regions_utf8), "\\n")`` has them whole. The header, where others write the date, is fixed.
     """
-    from scipy.io import savemat
-
-    names = np.empty((connectome.n_regions, 1), dtype=object)
-    names[:, 0] = connectome.regions.names
+    about = {
+        "atlas": connectome.regions.atlas,
+        "measures": {name: _measure_as_dict(measure) for name, measure in connectome.measures.items()},
+        "metadata": connectome.metadata,
+    }
     variables: dict[str, Any] = {
-        "regions": names,
+        "regions": connectome.regions.names,
+        "regions_utf8": np.frombuffer("\n".join(connectome.regions.names).encode("utf-8"), np.uint8)[None, :],
         "labels": connectome.regions.labels[:, None],
         "centroids_mm": connectome.centroids_mm,
         "volumes_mm3": connectome.volumes_mm3[:, None],
+        "about": json.dumps(about, sort_keys=True, ensure_ascii=False),
     }
     for name, matrix in matrices.items():
         variable = re.sub(r"\W", "_", name, flags=re.ASCII)
@@ -258,7 +263,21 @@ def write_mat(path: str | Path, connectome: Connectome, matrices: Mapping[str, N
             message = f"Two variables of the .mat file would be called {variable!r}. Rename the map {name!r}."
             raise TableError(message)
         variables[variable] = np.array(matrix)
+    write_mat_file(path, variables)
+
+
+def write_mat_file(path: str | Path, variables: Mapping[str, Any]) -> None:
+    """Write a MATLAB 5 file whose bytes depend on nothing but the variables; a tuple of strings is a cell column."""
+    from scipy.io import savemat
+
+    content = {}
+    for name, value in variables.items():
+        if isinstance(value, tuple):
+            cells = np.empty((len(value), 1), dtype=object)
+            cells[:, 0] = value
+            value = cells
+        content[name] = value
     with replacing(path) as temporary:
-        savemat(str(temporary), variables, appendmat=False, long_field_names=True, do_compression=True)
+        savemat(str(temporary), content, appendmat=False, long_field_names=True, do_compression=True)
         with temporary.open("r+b") as stream:
             stream.write(b"MATLAB 5.0 MAT-file, written by tractome".ljust(116))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tractome.datatypes.connectome import Connectome
 from tractome.datatypes.parcellation import RegionTable
 from tractome.errors import TableError
 from tractome.io.atomic import replacing, write_json
@@ -38,10 +39,27 @@ def write_matrix_tsv(
     write_json(path.with_suffix(".json"), sidecar)
 
 
-def write_matrix_csv(path: str | Path, matrix: NDArray[np.float64]) -> None:
-    """Write a matrix as MRtrix3 does: comma-separated, no header, 0 where there is no value."""
+def write_matrix_csv(path: str | Path, matrix: NDArray[np.float64], sidecar: Mapping[str, Any] | None = None) -> None:
+    """Write a matrix as MRtrix3 does: comma-separated, no header, 0 where there is no value; and a JSON sidecar."""
     lines = (",".join(_number(value, "0") for value in row) for row in matrix.tolist())
     _write_text(Path(path), "\n".join(lines) + "\n")
+    if sidecar is not None:
+        write_json(Path(path).with_suffix(".json"), sidecar)
+
+
+def relmat_sidecar(connectome: Connectome, name: str) -> dict[str, Any]:
+    """What the BIDS extension proposal 17 (connectivity, a draft) wants in the sidecar of a relmat file."""
+    measure, matrix = connectome.measures[name], connectome.matrices[name]
+    return {
+        "RelationshipMeasure": name,
+        "MeasureDescription": measure.definition,
+        "MeasureUnits": measure.unit,
+        "Weighted": connectome.metadata.get("edge_transform") != "binary" or measure.is_mean,
+        "Directed": False,
+        "ValidDiagonal": connectome.metadata.get("self_connections", "kept") == "kept",
+        "NonNegative": bool((np.nan_to_num(matrix) >= 0).all()),
+        "StorageFormat": "Full",
+    }
 
 
 def write_label_text(path: str | Path, regions: RegionTable) -> None:

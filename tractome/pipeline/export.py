@@ -24,7 +24,7 @@ def export_subject(ledger: Ledger, options: ExportOptions, *, atlas: str | None 
         name=f"export/{atlas}",
         options=option_values(options),
         inputs={"connectome": subject.connectome(atlas)},
-        may_write=(f"connectivity/{prefix}_stat-*_relmat.*", f"graph/{prefix}_*"),
+        may_write=(f"connectivity/{prefix}_stat-*_relmat.*", f"graph/{prefix}_*", f"graph/{prefix}_dgl/*"),
         work=lambda made: _export(subject, options, atlas, made),
     )
     return ledger.do(step)
@@ -55,13 +55,15 @@ IN_CONNECTIVITY = ("npz", "tsv")
 
 
 def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Made) -> Facts:
-    from tractome.io.exporters import Export, export_connectome
+    from tractome.io.export.given import Export
+    from tractome.io.exporters import export_connectome
     from tractome.io.matrices import read_connectome
-    from tractome.stages.export import to_graph
+    from tractome.stages.export import edge_measure, prepare, to_graph
 
     source = subject.connectome(atlas)
     connectome = read_connectome(source)
-    graph = to_graph(connectome, options)
+    graph, prepared = to_graph(connectome, options), prepare(connectome, options)
+    weight = edge_measure(connectome, options)
     sidecar = {
         "Sources": [source.name],
         "SourceSHA256": made.inputs["connectome"],
@@ -73,8 +75,8 @@ def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Ma
         (source.parent, [name for name in options.formats if name in IN_CONNECTIVITY and name != "npz"]),
         (subject.root / "graph", [name for name in options.formats if name not in IN_CONNECTIVITY]),
     ):
-        some = dataclasses.replace(options, formats=tuple(chosen))
-        for path in export_connectome(Export(folder / prefix, connectome, graph, some, sidecar)):
+        given = Export(folder / prefix, connectome, prepared, graph, weight, sidecar)
+        for path in export_connectome(given, chosen):
             made(path)
     return {
         "formats": list(options.formats),

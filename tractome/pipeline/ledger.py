@@ -190,7 +190,8 @@ class Ledger:
 
     def _matching(self, patterns: tuple[str, ...]) -> list[str]:
         root = self.subject.root
-        return sorted({path.relative_to(root).as_posix() for pattern in patterns for path in root.glob(pattern)})
+        found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+        return sorted(path.relative_to(root).as_posix() for path in found)
 
     def _require_no_strangers(self, step: Step, records: Mapping[str, StageRecord]) -> None:
         if self.force:

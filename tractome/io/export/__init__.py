@@ -1,0 +1,1 @@
+"""Writers for other tools: a file per family of tools; the table of them is in `tractome.io.exporters`."""
