@@ -18,9 +18,17 @@ from tractome_cli.app import app
 from tractome_cli.params import PANELS, Chosen, command, flag
 
 HEAVY = ("numpy", "scipy", "numba", "dipy", "nibabel", "nilearn", "matplotlib", "networkx", "h5py", "trx", "torch")
-COMMANDS = ("run", "check", "fit", "parcellate", "track", "connect", "export", "compare", "phantom")
+COMMANDS = ("run", "check", "fit", "parcellate", "tissue", "track", "connect", "export", "compare", "phantom")
 ATLAS_COMMANDS = ("list", "show", "add", "check")
-RUN_KINDS = ("ReadOptions", "FitOptions", "TrackOptions", "ParcellateOptions", "ConnectOptions", "ExportOptions")
+RUN_KINDS = (
+    "ReadOptions",
+    "FitOptions",
+    "TissueOptions",
+    "TrackOptions",
+    "ParcellateOptions",
+    "ConnectOptions",
+    "ExportOptions",
+)
 
 runner = CliRunner()
 
