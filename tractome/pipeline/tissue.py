@@ -30,6 +30,7 @@ from tractome.pipeline.register import (
 )
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.provenance import StageRecord, option_values
+from tractome.stages.parcellate import regions_from_labels
 from tractome.stages.register import Registration, warp_labels, warp_map
 
 if TYPE_CHECKING:
@@ -242,7 +243,8 @@ def _do(
         work = partial(_from_freesurfer, ledger, options, labels)
     else:
         inputs |= {"mask": subject.mask}
-        inputs |= {role: getattr(files, role) for role in ("labels", "regions") if files.regions is not None}
+        own = {"labels": files.labels, "regions": files.regions}
+        inputs |= {role: path for role, path in own.items() if path is not None}
         if plan.source == "t1":
             assert files.t1 is not None
             register_subject(ledger, parcellate, files.t1, n_threads)
@@ -266,7 +268,7 @@ def _do(
 
 def _register_if_possible(ledger: Ledger, files: TissueFiles, parcellate: ParcellateOptions, n_threads: int) -> None:
     """Register the template through FA unless it is registered; without it the map has no atlas's word."""
-    if is_registered(ledger) or _own_regions(files) is not None:
+    if is_registered(ledger) or files.labels is not None:
         return
     try:
         register_subject(ledger, parcellate, None, n_threads)
@@ -325,21 +327,20 @@ def _from_t1(ledger: Ledger, options: TissueOptions, files: TissueFiles) -> tupl
 
 
 def _from_dwi(ledger: Ledger, options: TissueOptions, files: TissueFiles) -> tuple[TissueMap, Facts]:
-    from tractome.stages.tissue import DiffusionMaps, Expected, regions_shares, tissue_from_dwi
+    from tractome.stages.tissue import DiffusionMaps, Expected, expected_from_regions, tissue_from_dwi
 
     subject = ledger.subject
     mask, grid = read_mask(subject.mask)
     fa, md, b0 = (
         read_volume(path)[0] for path in (subject.tensor_map("fa"), subject.tensor_map("md"), subject.mean_b0)
     )
-    explained = "none"
     if is_registered(ledger):
         registration, facts = read_registration(subject)
         expected, explained = _expected(registration, grid, files, options), facts["summary"]
     else:
         labelled = _own_regions(files)
-        deep, stem = regions_shares(labelled, grid, options) if labelled is not None else (None, None)
-        expected = Expected(grid, deep=deep, stem=stem)
+        expected = expected_from_regions(labelled, grid, mask, options) if labelled is not None else Expected(grid)
+        explained = "none; " + ("by the subject's own labels" if expected.has_template else "no labels of grey matter")
     maps = DiffusionMaps(fa, md, b0, mask, _multi_tissue(ledger, mask))
     what = "MD, FA, b0" + (" and shares by multi-tissue deconvolution" if maps.shares is not None else "")
     return tissue_from_dwi(maps, expected), {"Method": f"mixtures of Gaussians over {what}", "Registration": explained}
@@ -351,7 +352,7 @@ def _expected(registration: Registration, grid: Grid, files: TissueFiles, option
 
     template = read_template()
     regions = _own_regions(files)
-    if regions is None:
+    if regions is None or "subcortex" not in regions.regions.structures:
         atlas = read_atlas(DEFAULT_ATLAS)
         regions = Parcellation.from_labels(*warp_labels(registration, atlas.labels, atlas.grid), atlas.regions)
     deep, stem = regions_shares(regions, grid, options)
@@ -360,11 +361,12 @@ def _expected(registration: Registration, grid: Grid, files: TissueFiles, option
 
 
 def _own_regions(files: TissueFiles) -> Parcellation | None:
-    """The subject's own regions, when their table tells which are deep grey matter."""
-    if files.labels is None or files.regions is None:
+    """The subject's own regions, if it brings any."""
+    if files.labels is None:
         return None
-    table = read_region_table(files.regions)
-    return Parcellation.from_labels(*read_labels(files.labels), table) if "subcortex" in table.structures else None
+    labels, grid = read_labels(files.labels)
+    table = read_region_table(files.regions) if files.regions is not None else regions_from_labels(labels, grid)
+    return Parcellation.from_labels(labels, grid, table)
 
 
 def _companions(ledger: Ledger) -> dict[str, Path]:

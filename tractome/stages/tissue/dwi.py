@@ -21,14 +21,14 @@ from tractome.stages.tissue.shares import join
 
 Floats = NDArray[np.float64]
 
-_DOUBT = 0.1
+_SHARE_DOUBT = 0.1
 _MD_RANGE = (2e-4, 4e-3)
 """mm2/s: what water in a body can have."""
 _BLUR_VOX = 0.5
 """Standard deviation; FA of few directions is noise to a good part."""
 _START_FA = 0.25
 _START_MD = 1.6
-"""Where there is no template: white matter above this FA, CSF above this many times the median MD."""
+"""To begin with: white matter above this FA, CSF above this many times the median MD."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,8 @@ def tissue_from_dwi(maps: DiffusionMaps, expected: Expected) -> TissueMap:
         raise ImageError(message)
     fa, md, b0 = _channels(maps, inside)
     prior = _prior(maps, expected, inside)
-    start = prior if expected.has_template else _by_rules(fa, maps.md[inside])
+    start = _by_rules(fa, maps.md[inside]) * prior
+    start /= start.sum(axis=1, keepdims=True)
     places = unit_places(inside)
     fluid = _told_apart(md[:, None], places, prior, start, biased=())[:, CSF]
     solid = _told_apart(np.stack([fa, md, b0], axis=1), places, prior, start, biased=(2,))
@@ -113,17 +114,17 @@ def _channels(maps: DiffusionMaps, inside: NDArray[np.bool_]) -> tuple[Floats, F
 
 def _prior(maps: DiffusionMaps, expected: Expected, inside: NDArray[np.bool_]) -> Floats:
     """What is known of each voxel beforehand, times the shares of a multi-tissue fit where there are any."""
-    prior = expected.prior(inside, _DOUBT)
+    prior = expected.prior(inside)
     if maps.shares is None:
         return prior
     shares = np.clip(np.nan_to_num(maps.shares[inside].astype(np.float64)), 0, None)
-    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9) + _DOUBT
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9) + _SHARE_DOUBT
     both = prior * shares
     return np.asarray(both / both.sum(axis=1, keepdims=True))
 
 
 def _by_rules(fa: Floats, md: NDArray[np.float32]) -> Floats:
-    """Where there is no template: by FA, and MD in terms of its median."""
+    """Probabilities to begin with, by FA, and MD in terms of its median."""
     is_fluid = md > _START_MD * np.median(md)
     kind = np.where(is_fluid, CSF, np.where(fa > _START_FA, WHITE, GREY))
     return np.asarray(np.eye(3)[kind] * 0.8 + 0.2 / 3)

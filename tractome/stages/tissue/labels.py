@@ -37,7 +37,9 @@ _CORTEX_RANGES = ((1000, 1999), (2000, 2999), (11100, 11999), (12100, 12999))
 _WHITE_RANGES = ((3000, 3999), (4000, 4999), (13100, 13999), (14100, 14999))
 """Parcels of aparc and of a2009s, left and right: cortex, and the white matter below them."""
 
-MIN_SHARE_OF_KNOWN = 0.5
+_LEAST_KNOWN, _LEAST_KNOWN_VOXELS = 0.8, 0.95
+"""Share of the labels, and of the labelled voxels, that must be FreeSurfer's."""
+_TABLE_SIZE = 2**15
 
 
 def freesurfer_tissues(options: TissueOptions | None = None) -> dict[int, int]:
@@ -70,16 +72,21 @@ def is_freesurfer(labels: NDArray[np.integer]) -> bool:
 
     Parcels alone (numbers above 1000 without white matter below them) are not enough to make a tissue map of.
     """
-    found = np.unique(labels)
-    found = found[found != 0]
-    if not len(found) or found.max() >= 2**15 or not np.isin((2, 41), found).any():
+    inside = labels[labels != 0]
+    if not len(inside) or inside.min() < 0 or inside.max() >= _TABLE_SIZE:
         return False
-    tissue = freesurfer_tissues()
-    known = np.isin(found, list(tissue))
+    number = np.bincount(inside)
+    found = np.flatnonzero(number)
     has_cortex = bool(np.isin((3, 42), found).any()) or any(
-        bool(((found >= low) & (found <= high)).any()) for low, high in _CORTEX_RANGES
+        number[low : high + 1].any() for low, high in _CORTEX_RANGES
     )
-    return has_cortex and float(known.mean()) >= MIN_SHARE_OF_KNOWN
+    if not has_cortex or not np.isin((2, 41), found).any():
+        return False
+    # Labels from 1 on without gaps have a 2 and a 3 too: of those, others would be in no table of FreeSurfer's.
+    known = np.isin(found, list(freesurfer_tissues()))
+    return (
+        float(known.mean()) >= _LEAST_KNOWN and float(number[found[known]].sum() / len(inside)) >= _LEAST_KNOWN_VOXELS
+    )
 
 
 def tissue_from_freesurfer(

@@ -17,11 +17,10 @@ from tractome.stages.tissue.mixture import CSF, GREY, WHITE, learn_mixture, log_
 from tractome.stages.tissue.shares import join
 from tractome.stages.tissue.smooth import largest_piece, settled
 
-_DOUBT = 0.05
-"""How far the image may overrule the template."""
 _DARKEST = 0.05
 """Share of the median below which a value says no more than that it is dark."""
 _STRENGTH = 0.25
+_N_MEANS_ROUNDS = 20
 _LEAST_CONTRAST = 1.05
 """How much brighter each tissue must be than the darker one."""
 
@@ -60,9 +59,10 @@ def tissue_from_t1(t1: NDArray[np.float32], brain: NDArray[np.bool_], expected: 
     values = t1[inside].astype(np.float64)
     channels = np.log(np.maximum(values, _DARKEST * np.median(values)))[:, None]
     places = unit_places(inside)
-    prior = expected.prior(inside, _DOUBT)
-    start = prior if expected.has_template else _by_brightness(channels[:, 0])
-    mixture = learn_mixture(channels, places, prior, start, biased=(0,))
+    prior = expected.prior(inside)
+    start = prior if expected.has_template else _by_brightness(values)
+    # Without a template nothing would hold a bias field back from taking over the contrast.
+    mixture = learn_mixture(channels, places, prior, start, biased=(0,) if expected.has_template else ())
     means = mixture.means[:, 0]
     if not (np.diff(means) > np.log(_LEAST_CONTRAST)).all():
         found = ", ".join(
@@ -82,9 +82,11 @@ def tissue_from_t1(t1: NDArray[np.float32], brain: NDArray[np.bool_], expected: 
 
 
 def _by_brightness(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Where there is no template: the darkest fifth is CSF, the brightest two fifths are white matter."""
-    low, high = np.quantile(values, (0.2, 0.6))
-    kind = np.digitize(values, (low, high))
+    """Where there is no template: the nearest of three means, found from evenly spaced ones on (k-means)."""
+    means = np.linspace(*np.percentile(values, (0.5, 99.5)), 3)
+    for _ in range(_N_MEANS_ROUNDS):
+        kind = np.digitize(values, (means[1:] + means[:-1]) / 2)
+        means = np.array([values[kind == each].mean() if (kind == each).any() else means[each] for each in range(3)])
     return np.asarray(np.eye(3)[kind] * 0.8 + 0.2 / 3)
 
 
