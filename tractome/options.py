@@ -235,6 +235,36 @@ class ConnectOptions(_Checked):
     weighted: bool = _option(True, "Where streamlines have weights, means and sums are weighted by them.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeighOptions(_Checked):
+    """One weight per streamline."""
+
+    min_peak: float = _option(0.1, "Fibre populations with a lower FOD peak are left out.", low=1e-3, high=10)
+    min_density: float = _option(0.0, "So are those of less fibre density (integral of the lobe).", low=0)
+    min_coverage: float = _option(
+        0.1,
+        "A fibre population is not fitted where the unweighted streamlines reach less than this share of its density.",
+        low=0,
+        high=1,
+    )
+    total_variation: float = _option(
+        0.1, "Strength that holds a streamline's coefficient to the mean of those it runs beside.", low=0
+    )
+    tikhonov: float = _option(0.0, "Strength that holds coefficients to 0 (weights to 1).", low=0)
+    max_iterations: int = _option(200, "Iterations at most.", low=1)
+    tolerance: float = _option(
+        1e-5, "Stop when two iterations in a row lower the cost by less than this share of the first.", low=0, high=0.1
+    )
+    max_memory_mb: float = _option(
+        1000.0,
+        "Contributions of streamlines to fibre populations that are kept in memory; above it they go to a temporary "
+        "file. Never changes the result.",
+        unit="MB",
+        low=0,
+    )
+    n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
+
+
 EXPORT_FORMATS = (
     "npz", "tsv", "csv", "mat", "h5", "edges", "graphml", "gexf", "json", "graph", "pyg", "dgl", "nilearn", "tvb",
 )  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Any
 
 from tractome import __version__
 
-IRRELEVANT_OPTIONS = frozenset({"n_threads", "block_size"})
+IRRELEVANT_OPTIONS = frozenset({"n_threads", "block_size", "max_memory_mb"})
 """Options that never change a result, and so are left out of every key."""
 
 PACKAGES = ("numpy", "scipy", "numba", "dipy", "nibabel", "nilearn", "picsl-greedy", "trx-python", "matplotlib")

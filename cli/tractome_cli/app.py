@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 import tractome
-from tractome_cli.commands import atlas, check, compare, connect, export, fit, parcellate, phantom, run, tissue, track
+from tractome_cli.commands import (
+    atlas,
+    check,
+    compare,
+    connect,
+    export,
+    fit,
+    parcellate,
+    phantom,
+    run,
+    tissue,
+    track,
+    weigh,
+)
 
 app = typer.Typer(
     name="tractome",
@@ -38,7 +51,7 @@ def _root(
     pass
 
 
-for module in (run, check, fit, parcellate, tissue, track, connect, export, compare, phantom):
+for module in (run, check, fit, parcellate, tissue, track, weigh, connect, export, compare, phantom):
     name = module.__name__.rpartition(".")[2]
     app.command(name, epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))
 app.add_typer(atlas.app, name="atlas")

@@ -34,6 +34,7 @@ PANELS = {
     "TrackOptions": "Track",
     "ParcellateOptions": "Parcellate",
     "ConnectOptions": "Connect",
+    "WeighOptions": "Weigh",
     "ExportOptions": "Export",
     "CompareOptions": "Compare",
     "PhantomOptions": "Phantom",

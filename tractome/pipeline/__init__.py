@@ -17,6 +17,7 @@ from tractome.pipeline.threads import use_threads
 from tractome.pipeline.tissue import TissueFiles, earlier_files, tissue_subject, with_tissue
 from tractome.pipeline.track import track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
+from tractome.pipeline.weigh import WeighFiles, subject_weights, weigh_subject, weigh_tractogram
 
 __all__ = [
     "CheckedFiles",
@@ -33,6 +34,7 @@ __all__ = [
     "SubjectSources",
     "TissueFiles",
     "TrackingFiles",
+    "WeighFiles",
     "adopt_orientations",
     "check_files",
     "connect_subject",
@@ -52,9 +54,12 @@ __all__ = [
     "require_sound",
     "run_subject",
     "subject_label",
+    "subject_weights",
     "summarise_run",
     "tissue_subject",
     "track_subject",
     "use_threads",
+    "weigh_subject",
+    "weigh_tractogram",
     "with_tissue",
 ]

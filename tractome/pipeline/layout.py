@@ -82,6 +82,11 @@ class SubjectFolder:
         """End points and per-streamline values."""
         return self._file("tractogram", "streamlines.trx")
 
+    @property
+    def weights(self) -> Path:
+        """One weight per streamline, as text; mu is in the JSON file beside it."""
+        return self._file("tractogram", "weights.txt")
+
     def tractogram(self, suffix: str) -> Path:
         """Whole streamlines, in the format of `suffix` (trx, tck or trk)."""
         return self._file("tractogram", f"desc-whole_streamlines.{suffix}")
