@@ -16,7 +16,8 @@ from tractome.io.trx import unreadable
 _MAGIC = "mrtrix tracks"
 _DATATYPES = {"Float32LE": "<f4", "Float32BE": ">f4", "Float64LE": "<f8", "Float64BE": ">f8"}
 _COUNT_DIGITS = 10
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 18
+"""About 3 MB."""
 
 
 def _header(n_streamlines: int) -> bytes:
@@ -94,28 +95,43 @@ def _read_header(path: Path, file: IO[bytes]) -> tuple[np.dtype[Any], int]:
 def _read_rows(
     path: Path, file: IO[bytes], dtype: np.dtype[Any]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
-    left = np.empty((0, 3), dtype=dtype)
-    ended = False
-    while not ended:
-        raw = file.read(_ROWS_AT_ONCE * 3 * dtype.itemsize)
-        n_rows = len(raw) // (3 * dtype.itemsize)
-        if n_rows == 0:
+    from tractome.kernels.splitting import END, NOT_FINITE, UNENDED, split_rows
+
+    is_ours = dtype == np.dtype("<f4")
+    rows = np.empty((_ROWS_AT_ONCE, 3), dtype=dtype)
+    n_left = 0
+    while True:
+        if n_left == len(rows):  # one streamline fills it
+            rows = np.concatenate([rows, np.empty_like(rows)])
+        n_read = _fill(file, rows[n_left:])
+        if n_read == 0:
             raise _damaged(path, "it ends before the end mark")
-        rows = np.frombuffer(raw, dtype=dtype, count=3 * n_rows).reshape(-1, 3)
-        end = np.flatnonzero(np.isinf(rows).all(axis=1))
-        ended = len(end) > 0
-        rows = np.concatenate([left, rows[: end[0]] if ended else rows])
-        separators = np.flatnonzero(np.isnan(rows).all(axis=1))
-        n_whole = int(separators[-1]) + 1 if len(separators) else 0
-        left = rows[n_whole:]
-        is_point = np.ones(n_whole, dtype=np.bool_)
-        is_point[separators] = False
-        points = rows[:n_whole][is_point].astype(np.float32)
-        if not np.isfinite(points).all():
+        now = rows[: n_left + n_read]
+        points, lengths = np.empty((len(now), 3), np.float32), np.empty(len(now), np.int64)
+        given = now if is_ours else now.astype(np.float32)
+        n_points, n_streamlines, n_used, state = split_rows(given, points, lengths)
+        if state == NOT_FINITE:
             raise _damaged(path, "a point is not finite")
-        yield points, np.diff(np.concatenate([[-1], separators])).astype(np.int64) - 1
-    if len(left):
-        raise _damaged(path, "its last streamline has no end")
+        yield points[:n_points], lengths[:n_streamlines].copy()
+        if state == UNENDED:
+            raise _damaged(path, "its last streamline has no end")
+        if state == END:
+            return
+        n_left = len(now) - n_used
+        rows[:n_left] = now[n_used:].copy()
+
+
+def _fill(file: IO[bytes], rows: NDArray[Any]) -> int:
+    """Read whole rows into an array; how many there were."""
+    row_bytes = 3 * rows.dtype.itemsize
+    room = memoryview(rows.view(np.uint8).reshape(-1))
+    n_bytes = 0
+    while n_bytes < len(room):
+        n_more = file.readinto(room[n_bytes:])  # type: ignore[attr-defined]
+        if not n_more:
+            break
+        n_bytes += n_more
+    return n_bytes // row_bytes
 
 
 def _damaged(path: Path, why: str) -> TableError:

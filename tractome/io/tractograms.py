@@ -124,7 +124,7 @@ _EMPTY = Tractogram(
 )
 
 
-def read_tractogram(path: PathLike, block_size: int = 5000) -> Iterator[Tractogram]:
+def read_tractogram(path: PathLike, block_size: int | None = 5000) -> Iterator[Tractogram]:
     """Read streamlines in blocks; memory does not grow with their number (but for eight bytes each in TRX).
 
     Streamlines without a point are left out, with a warning in the log. .tck and .trk files know no seed indices: -1.
@@ -132,8 +132,8 @@ def read_tractogram(path: PathLike, block_size: int = 5000) -> Iterator[Tractogr
     Parameters
     ----------
     path : path ending in .trx, .tck or .trk
-    block_size : int
-        Streamlines per block.
+    block_size : int or None
+        Streamlines per block; None for as many as the file's reader gives at a time, which is faster.
 
     Yields
     ------
@@ -148,7 +148,7 @@ def read_tractogram(path: PathLike, block_size: int = 5000) -> Iterator[Tractogr
     suffix = _suffix(path)
     path = Path(path)
     n_empty = 0
-    blocks = _trx_blocks(path, block_size) if suffix == ".trx" else _plain_blocks(path, suffix, block_size)
+    blocks = _trx_blocks(path, block_size or 5000) if suffix == ".trx" else _plain_blocks(path, suffix, block_size)
     for points, lengths, seed_index, stop_reasons in blocks:
         kept = lengths > 0
         n_empty += int(np.count_nonzero(~kept))
@@ -178,9 +178,9 @@ def _trx_blocks(path: Path, block_size: int) -> Iterator[Columns]:
             yield points, file.lengths[block], seed_index[block], stop_reasons[block]
 
 
-def _plain_blocks(path: Path, suffix: str, block_size: int) -> Iterator[Columns]:
+def _plain_blocks(path: Path, suffix: str, block_size: int | None) -> Iterator[Columns]:
     pieces = read_tck(path) if suffix == ".tck" else read_trk(path)
-    for points, lengths in _regroup(pieces, block_size):
+    for points, lengths in pieces if block_size is None else _regroup(pieces, block_size):
         yield points, lengths, np.full(len(lengths), -1), np.zeros((len(lengths), 2), np.int8)
 
 

@@ -17,7 +17,8 @@ from tractome.errors import TableError
 from tractome.io.trx import unreadable
 
 _COUNT_AT_BYTE = 988
-_STREAMLINES_AT_ONCE = 4096
+_HEADER_BYTES = 1000
+_BYTES_AT_ONCE = 1 << 22
 
 
 class TrkSink:
@@ -79,39 +80,49 @@ def read_trk(path: Path) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64
     """
     from nibabel.streamlines import TrkFile
     from nibabel.streamlines.tractogram_file import HeaderWarning
+    from nibabel.streamlines.trk import get_affine_trackvis_to_rasmm
 
     try:
         with warnings.catch_warnings():
             # nibabel warns, and assumes, where the header has no affine or no storage order.
             warnings.simplefilter("error", HeaderWarning)
-            tractogram = TrkFile.load(str(path), lazy_load=True)
-        n_expected = int(tractogram.header["nb_streamlines"])
-        n_read = 0
-        gathered: list[NDArray[np.float32]] = []
-        for streamline in tractogram.streamlines:
-            gathered.append(np.asarray(streamline, dtype=np.float32).reshape(-1, 3))
-            if len(gathered) == _STREAMLINES_AT_ONCE:
-                n_read += len(gathered)
-                yield _piece(path, gathered)
-                gathered = []
+            header = TrkFile.load(str(path), lazy_load=True).header
+        to_world = np.ascontiguousarray(get_affine_trackvis_to_rasmm(header)[:3], dtype=np.float64)
+        with open(path, "rb") as file:
+            file.seek(_HEADER_BYTES)
+            yield from _read_words(path, file, header, to_world)
     except OSError as error:
         raise unreadable(path, error) from error
     except TableError:
         raise
     except Exception as error:  # nibabel and struct raise many kinds for files that are not what their name says
         raise _damaged(path, str(error)) from error
-    n_read += len(gathered)
-    if n_read < n_expected:
-        raise _damaged(path, f"it has {n_read} streamlines but its header says {n_expected}")
-    if gathered:
-        yield _piece(path, gathered)
 
 
-def _piece(path: Path, streamlines: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    points = np.concatenate(streamlines)
-    if not np.isfinite(points).all():
-        raise _damaged(path, "a point is not finite")
-    return points, np.array([len(streamline) for streamline in streamlines], dtype=np.int64)
+def _read_words(
+    path: Path, file: IO[bytes], header: Mapping[str, Any], to_world: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.int64]]]:
+    from tractome.kernels.splitting import NOT_FINITE, split_counted
+
+    stored = np.dtype("<i4") if header["endianness"] == "<" else np.dtype(">i4")
+    n_scalars, n_properties = int(header["nb_scalars_per_point"]), int(header["nb_properties_per_streamline"])
+    n_expected, n_found = int(header["nb_streamlines"]), 0
+    words = np.empty(0, np.int32)
+    while raw := file.read(max(_BYTES_AT_ONCE, words.nbytes)):
+        more = np.frombuffer(raw, dtype=stored, count=len(raw) // 4).astype(np.int32)
+        words = np.concatenate([words, more])
+        points, lengths = np.empty((len(words) // 3 + 1, 3), np.float32), np.empty(len(words), np.int64)
+        n_points, n_streamlines, n_words, state = split_counted(
+            words, n_scalars, n_properties, to_world, points, lengths
+        )
+        if state == NOT_FINITE:
+            raise _damaged(path, "a point is not finite, or a number of points is negative")
+        n_found += n_streamlines
+        words = words[n_words:]
+        if n_streamlines:
+            yield points[:n_points], lengths[:n_streamlines].copy()
+    if len(words) or n_found < n_expected:
+        raise _damaged(path, f"it has {n_found} streamlines but its header says {n_expected}")
 
 
 def _damaged(path: Path, why: str) -> TableError:

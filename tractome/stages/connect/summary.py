@@ -40,19 +40,19 @@ def summarise(
     from tractome.kernels.sampling import end_directions, streamline_lengths, streamline_means
 
     prepared = maps if isinstance(maps, PreparedMaps) else prepare_maps(maps)
-    lengths = streamline_lengths(block.points, block.offsets)
+    lengths = None
     means: dict[str, NDArray[np.float32]] = {}
     sums: dict[str, NDArray[np.float64]] = {}
     for grid, names, volumes in prepared.stacks:
         to_voxel = np.ascontiguousarray(grid.inverse[:3])
-        found = streamline_means(volumes, block.points, block.offsets, lengths, to_voxel)
+        found, lengths = streamline_means(volumes, block.points, block.offsets, to_voxel)
         means.update(zip(names, found, strict=True))
         if crossed:
             both = np.stack(sum_over_crossed(volumes, block.points, block.offsets, to_voxel), axis=-1)
             sums.update(zip(names, both, strict=True))
     return StreamlineTable(
         np.stack([block.points[block.offsets[:-1]], block.points[block.offsets[1:] - 1]], axis=1),
-        lengths,
+        streamline_lengths(block.points, block.offsets) if lengths is None else lengths,
         {name: means[name] for name in prepared.names},
         block.seed_index,
         prepared.units,
