@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tractome.datatypes.parcellation import RegionTable
-from tractome.io.atlases import AtlasInfo, check_atlas, write_atlas
+from tractome.io.atlases import AtlasInfo, check_atlas, read_atlas, write_atlas
 from tractome.io.atomic import write_json
 from tractome.io.images import read_labels
 from tractome.io.regions import write_region_table
@@ -239,9 +239,52 @@ def schaefer(kepost: Path, n_regions: int) -> None:
     _write(labels, grid, regions, info)
 
 
+def schaefer_deep(n_regions: int) -> None:
+    """Schaefer's cortex with the deep regions and the brainstem of desikan-killiany-83, both as bundled."""
+    cortex, anatomy = read_atlas(f"schaefer-{n_regions}"), read_atlas("desikan-killiany-83")
+    rows = [row for row, structure in enumerate(anatomy.regions.structures) if structure != "cortex"]
+    labels, name = cortex.labels.copy(), f"schaefer-deep-{n_regions + len(rows)}"
+    world = cortex.grid.to_world(np.argwhere(labels == 0))
+    there = np.rint(anatomy.grid.to_voxel(world)).astype(int)
+    inside = ((there >= 0) & (there < anatomy.grid.shape)).all(axis=1)
+    found = np.zeros(len(world), np.int64)
+    found[inside] = anatomy.labels[tuple(there[inside].T)]
+    deep = np.zeros(len(world), np.int64)
+    for number, row in enumerate(rows, start=n_regions + 1):
+        deep[found == anatomy.regions.labels[row]] = number
+    # What lies between Schaefer's regions only: where both claim a voxel the cortex has it.
+    labels[labels == 0] = deep
+    one, other = cortex.regions, anatomy.regions
+    regions = _table(
+        name,
+        [*one.labels.tolist(), *range(n_regions + 1, n_regions + 1 + len(rows))],
+        [*one.names, *(other.names[row] for row in rows)],
+        [*one.hemispheres, *(other.hemispheres[row] for row in rows)],
+        [*one.structures, *(other.structures[row] for row in rows)],
+        [*one.networks, *([""] * len(rows))],
+    )
+    info = AtlasInfo(
+        name=name,
+        title=f"Schaefer 2018: {n_regions} cortical regions in 7 networks, with 14 deep regions and the brainstem",
+        space=cortex.info.space,
+        source=f"bundled schaefer-{n_regions} and desikan-killiany-83",
+        version=f"{cortex.info.version}; {anatomy.info.version}",
+        citation=f"{cortex.info.citation} Deep regions: {anatomy.info.citation}",
+        licence=f"{cortex.info.licence}; deep regions: {anatomy.info.licence}",
+        licence_url=anatomy.info.licence_url,
+        n_regions=regions.n_regions,
+        notes=(
+            f"Deep regions are in {anatomy.info.space}, of a version that their source does not name, and are put on "
+            "the cortex's grid by world coordinates; they have the names of desikan-killiany-83."
+        ),
+    )
+    _write(labels, cortex.grid, regions, info)
+
+
 if __name__ == "__main__":
     desikan_killiany(Path(sys.argv[1]))
     freesurfer_dk()
     freesurfer_a2009s()
     for n_regions in (100, 200, 400):
         schaefer(Path(sys.argv[2]), n_regions)
+        schaefer_deep(n_regions)

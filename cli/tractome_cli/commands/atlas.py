@@ -1,16 +1,17 @@
 """`tractome atlas`: which atlases there are, and new ones."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tractome.errors import AtlasError
+from tractome.errors import AtlasError, OptionError
 from tractome_cli.console import show, show_json, show_table
 from tractome_cli.params import AsJson, Chosen, command
 
 app = typer.Typer(
-    help="List, show, add and check atlases.", epilog="Example: tractome atlas list", no_args_is_help=True
+    help="List, show, add, fetch and check atlases.", epilog="Example: tractome atlas list", no_args_is_help=True
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of an atlas.", show_default=False)]
@@ -76,6 +77,39 @@ def add(
     given = {"title": title, "space": space, "source": source, "citation": citation, "licence": licence}
     info = add_atlas(name, labels, regions, description={key: value for key, value in given.items() if value})
     chosen.terminal.summary(atlas_folder() / info.name, f"{info.n_regions} regions; use it with --atlas {info.name}")
+
+
+@app.command("fetch", epilog="Example: tractome atlas fetch aal --set version=3v2 --name aal3")
+@command()
+def fetch(
+    fetcher: Annotated[str, typer.Argument(metavar="ATLAS", help="nilearn's name of it.", show_default=False)],
+    chosen: Chosen,
+    settings: Annotated[list[str] | None, _stated("--set", "KEY=VALUE for nilearn; may be repeated.")] = None,
+    name: Annotated[str | None, _stated("--name", "Name here; by default made of the others.")] = None,
+) -> None:
+    """Download an atlas with nilearn, once, and add it to your own.
+
+    What nilearn has: aal, destrieux_2009, harvard_oxford, juelich, pauli_2017, schaefer_2018, talairach, yeo_2011 and
+    more; those with one region per voxel can be used.
+    """
+    from tractome.io.atlases import atlas_folder
+    from tractome.io.fetched import fetch_atlas
+
+    info, note = fetch_atlas(fetcher, dict(map(_setting, settings or ())), name)
+    if note:
+        chosen.terminal.note(note)
+    chosen.terminal.summary(atlas_folder() / info.name, f"{info.n_regions} regions; use it with --atlas {info.name}")
+
+
+def _setting(text: str) -> tuple[str, str | int | float]:
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        message = f"--set {text} is not understood; give KEY=VALUE, such as version=3v2."
+        raise OptionError(message)
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return key, kind(value)
+    return key, value
 
 
 @app.command("check", epilog="Example: tractome atlas check labels.nii.gz regions.tsv")
