@@ -242,13 +242,14 @@ def _check_mask(subject: BeingChecked) -> None:
             check_mask_place(inspection, values > 0.5, b0, subject.dwi.grid)
         if not subject.refuses("mask"):
             subject.brain = values > 0.5
-    if b0 is not None and subject.brain is None:
+    if b0 is not None:
         head = foreground(b0)
-        if head.any():
-            subject.brain = head
-        else:
+        if not head.any():
+            subject.brain = None
             message = "The b0 volumes are empty or constant. At least one with signal is needed; check the image."
             inspection.find("no-signal", message)
+        elif subject.brain is None:
+            subject.brain = head
 
 
 def _check_signal(subject: BeingChecked) -> None:
@@ -340,6 +341,7 @@ def _check_labels(subject: BeingChecked, atlas: str | None, tissue: TissueMap | 
         known = regions.labels if regions is not None else None
         grey = regions.labels[np.isin(regions.structures, ("cortex", "subcortex"))] if regions is not None else None
         wanted = labels if known is None else np.where(np.isin(labels, known), labels, 0)
+        wanted = wanted if wanted.any() else labels
         check_label_place(inspection, wanted, grid, subject.brain, subject.dwi.grid, tissue, grey)
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tractome.datatypes.diffusion import Shell
 from tractome.stages.check.inspection import Inspection
 from tractome.stages.check.sampled import SampledScan
 
-_LOWEST_B, _HIGHEST_B = 300.0, 3500.0
+_LOWEST_B, _HIGHEST_B = 80.0, 3500.0
+_MIN_VOXELS = 100
 _N_SHUFFLES = 20
 _MAX_VOXELS = 20_000
 
@@ -16,30 +18,36 @@ _MAX_VOXELS = 20_000
 def check_fall(inspection: Inspection, scan: SampledScan) -> None:
     """Check that the signal falls with b as it does in living tissue: an ADC no body has means a wrong b-value."""
     shells = [shell for shell in scan.gradients.shells if shell.b_s_per_mm2 >= _LOWEST_B]
-    if not shells:
+    adcs = {shell.b_s_per_mm2: _adc(scan, shell) for shell in shells}
+    adcs = {b: adc for b, adc in adcs.items() if np.isfinite(adc)}
+    if not adcs:
         return
-    shell = shells[0]
-    weighted = np.median(scan.signal[:, list(shell.volumes)], axis=1)
-    usable = (scan.b0 > 0) & (weighted > 0)
-    if np.count_nonzero(usable) < 100:
-        return
-    adc = float(np.median(np.log(scan.b0[usable] / weighted[usable]) / shell.b_s_per_mm2))
+    b, adc = max(adcs.items(), key=lambda item: item[1])
     if inspection.is_beyond("signal.fastest_adc", adc):
         message = (
-            f"At b = {shell.b_s_per_mm2:.0f} the signal falls by {adc * 1e3:.1f}e-3 mm2/s, faster than in free water "
+            f"At b = {b:.0f} the signal falls by {adc * 1e3:.1f}e-3 mm2/s, faster than in free water "
             "at body temperature (3e-3). The b-values are too low: were they scaled down (by 10), or are they in other "
             "units?"
         )
-        inspection.find("bvals-too-low", message, adc_mm2_per_s=adc, b_s_per_mm2=shell.b_s_per_mm2)
+        inspection.find("bvals-too-low", message, adc_mm2_per_s=adc, b_s_per_mm2=b)
     elif inspection.is_beyond("signal.slowest_adc", adc) and not inspection.has("bvals-order"):
         message = (
-            f"At b = {shell.b_s_per_mm2:.0f} the signal falls by only {adc * 1e3:.2f}e-3 mm2/s; living brain has 0.4 "
+            f"At b = {b:.0f} the signal falls by only {adc * 1e3:.2f}e-3 mm2/s; living brain has 0.4 "
             "to 1.2e-3. The b-values are too high (scaled up by 10?), or this is fixed tissue."
         )
-        inspection.find("bvals-too-high", message, adc_mm2_per_s=adc, b_s_per_mm2=shell.b_s_per_mm2)
+        inspection.find("bvals-too-high", message, adc_mm2_per_s=adc, b_s_per_mm2=b)
 
 
-def check_directions_explain(inspection: Inspection, scan: SampledScan) -> None:
+def _adc(scan: SampledScan, shell: Shell) -> float:
+    """Median over the brain of the fall of the signal per b, mm2/s; NaN where too little is left of it."""
+    weighted = np.median(scan.signal[:, list(shell.volumes)], axis=1)
+    usable = (scan.b0 > 0) & (weighted > 0)
+    if np.count_nonzero(usable) < _MIN_VOXELS:
+        return float("nan")
+    return float(np.median(np.log(scan.b0[usable] / weighted[usable]))) / shell.b_s_per_mm2
+
+
+def check_directions_explain(inspection: Inspection, scan: SampledScan, left_out: list[int]) -> None:
     """Check that the directions belong to the volumes: shuffled, they must explain the signal worse.
 
     A tensor's fit is as good with flipped or exchanged axes (`gradient-orientation` looks at those) and worse with
@@ -48,7 +56,7 @@ def check_directions_explain(inspection: Inspection, scan: SampledScan) -> None:
     ratios, noise = [], []
     random = np.random.default_rng(0)
     for shell in scan.gradients.shells:
-        volumes = np.array(shell.volumes)
+        volumes = np.setdiff1d(shell.volumes, left_out)
         if not _LOWEST_B <= shell.b_s_per_mm2 <= _HIGHEST_B or len(volumes) < 9:
             continue
         signal = scan.signal[:, volumes][:: max(1, len(scan.signal) // _MAX_VOXELS)]
@@ -61,8 +69,16 @@ def check_directions_explain(inspection: Inspection, scan: SampledScan) -> None:
         given = residual(gram, n_voxels, bvecs)
         shuffled = [residual(gram, n_voxels, random.permutation(bvecs)) for _ in range(_N_SHUFFLES)]
         ratios.append(float(np.mean(shuffled)) / max(given, 1e-12))
-        noise.append((np.sqrt(given) * float(np.median(signal)), len(volumes)))
+        noise.append(float(np.sqrt(given) * np.median(signal)))
     if not ratios:
+        return
+    snr = float(np.median(scan.b0)) / max(min(noise), 1e-12)
+    if inspection.is_beyond("signal.snr", snr):
+        message = (
+            f"The b0 signal is only {snr:.1f} times the noise. Fits will be biased; denoise the scan (before anything "
+            "else is done to it), or use larger voxels."
+        )
+        inspection.find("noisy", message, snr=snr)
         return
     best = max(ratios)
     if inspection.is_beyond("signal.explained", best):
@@ -71,14 +87,6 @@ def check_directions_explain(inspection: Inspection, scan: SampledScan) -> None:
             "shuffled). They are not in the order of the volumes, or another scan's; give the bvec file of this scan."
         )
         inspection.find("bvecs-order", message, ratio=best)
-        return
-    snr = float(np.median(scan.b0)) / max(min(level for level, _ in noise), 1e-12)
-    if inspection.is_beyond("signal.snr", snr):
-        message = (
-            f"The b0 signal is only {snr:.1f} times the noise. Fits will be biased; denoise the scan (before anything "
-            "else is done to it), or use larger voxels."
-        )
-        inspection.find("noisy", message, snr=snr)
 
 
 def residual(gram: NDArray[np.float64], n_voxels: int, bvecs: NDArray[np.float64]) -> float:

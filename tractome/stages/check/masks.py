@@ -130,7 +130,7 @@ def _better_place(mask: NDArray[np.bool_], b0: NDArray[np.float32], grid: Grid) 
         moved = np.flip(mask, flipped).astype(np.float32)
         moved -= moved.mean()
         scale = float(np.sqrt((moved**2).sum() * ((b0 - b0.mean()) ** 2).sum()))
-        surface = np.fft.irfftn(spectrum * np.conj(np.fft.rfftn(moved)), mask.shape) / max(scale, 1e-30)
+        surface = np.fft.irfftn(spectrum * np.conj(np.fft.rfftn(moved)), mask.shape, axes=(0, 1, 2)) / max(scale, 1e-30)
         if not flipped:
             here = float(surface[0, 0, 0])
             place = np.unravel_index(int(np.argmax(surface)), surface.shape)

@@ -11,6 +11,7 @@ from tractome.stages.check.inspection import Inspection, some
 
 _MIDLINE_MM = 3.0
 """A region may lean over the midline by so much."""
+_MIN_SIDED = 3
 _SHIFTS = (-2, -1, 1, 2)
 
 
@@ -133,21 +134,25 @@ def _check_sides(inspection: Inspection, centroids: NDArray[np.float64], regions
     there = np.isfinite(centroids).all(axis=1)
     left = there & np.array([side == "L" for side in regions.hemispheres])
     right = there & np.array([side == "R" for side in regions.hemispheres])
-    if min(left.sum(), right.sum()) < 2:
+    if min(left.sum(), right.sum()) < _MIN_SIDED:
         return
-    x = centroids[:, 0]
-    # The subject's own midline: scans are rarely centred, and heads are turned.
-    means = (np.median(x[left]), np.median(x[right]))
-    middle = float(np.mean(means))
-    wrong = (left & (x > middle + _MIDLINE_MM)) | (right & (x < middle - _MIDLINE_MM))
+    # The subject's own midline, as the plane that parts the two sides best: scans are rarely centred, and heads are
+    # turned.
+    sided = left | right
+    design = np.column_stack([centroids[sided], np.ones(int(sided.sum()))])
+    plane = np.linalg.lstsq(design, np.where(right[sided], 1.0, -1.0), rcond=None)[0]
+    is_mirrored = bool(plane[0] < 0)
+    to_the_right_mm = (centroids * plane[:3]).sum(axis=1) + plane[3]
+    to_the_right_mm /= max(float(np.linalg.norm(plane[:3])), 1e-12)
+    wrong = (left & (to_the_right_mm > _MIDLINE_MM)) | (right & (to_the_right_mm < -_MIDLINE_MM))
     share = float(wrong.sum() / (left.sum() + right.sum()))
     listed = [regions.names[row] for row in np.flatnonzero(wrong)]
-    if means[0] > means[1]:
+    if is_mirrored:
         message = (
             "Regions that the table calls left lie on the right of those it calls right (world x, RAS+). Labels or "
             "table have the sides exchanged, or the header of the image is wrong about left and right; mend that one."
         )
-        inspection.find("labels-mirrored", message, share=1 - share)
+        inspection.find("labels-mirrored", message)
     elif inspection.is_beyond("regions.wrong_side", share):
         message = (
             f"{len(listed)} regions lie on the other side of the midline than the table says: {some(listed)}. Is a "

@@ -32,6 +32,7 @@ def check_filled(
             "scan again."
         )
         inspection.find("mostly-not-finite", message, share=not_finite)
+        return False
     elif inspection.is_beyond("signal.not_finite", not_finite):
         message = (
             f"{not_finite:.2%} of the values in the brain are NaN or infinite. They are taken as 0; was the scan "
@@ -71,10 +72,12 @@ def check_signal(inspection: Inspection, scan: SampledScan, slice_axis: int) -> 
         Voxel axis along which slices follow each other.
     """
     check_values(inspection, scan)
+    if inspection.has("negative-signal"):
+        return
     check_levels(inspection, scan)
     check_slices(inspection, scan, slice_axis)
     if inspection.has("bvals-order"):
         return
-    check_likeness(inspection, scan)
+    odd = check_likeness(inspection, scan)
     check_fall(inspection, scan)
-    check_directions_explain(inspection, scan)
+    check_directions_explain(inspection, scan, odd)

@@ -12,7 +12,7 @@ from tractome.stages.check.overlap import box, looked_up, some_points
 
 _N_BINS = 32
 _SHIFTS_MM = (16.0, 32.0)
-_MIN_POINTS = 2000
+_PLANES_MM = range(-20, 21, 4)
 
 
 def check_t1(
@@ -113,9 +113,7 @@ def _check_agreement(
         )
         inspection.find("t1-shifted", message, moved=moved, gain_bits=best - here)
         return
-    mirrored = points.copy()
-    mirrored[:, 0] = 2 * _middle(t1, grid) - mirrored[:, 0]
-    gain = mutual_information(values, t1, grid, mirrored) - here
+    gain = _mirror_gain(values[::3], t1, grid, points[::3])
     if inspection.is_beyond("t1.mirror_gain", gain):
         message = (
             f"T1 and scan fit each other better when the T1 is mirrored left to right (by {gain:.3f} bits of mutual "
@@ -124,9 +122,22 @@ def _check_agreement(
         inspection.find("t1-mirrored", message, gain_bits=gain)
 
 
-def _middle(t1: NDArray[np.float32], grid: Grid) -> float:
-    """World x of the middle of the head in the T1, mm."""
-    return float(some_points(foreground(t1), grid)[:, 0].mean())
+def _mirror_gain(
+    values: NDArray[np.float32], t1: NDArray[np.float32], grid: Grid, points: NDArray[np.float64]
+) -> float:
+    """By how many bits a mirror image of the T1 fits better, each at its best place from left to right.
+
+    Both ways in which sides are exchanged are undone: voxels stored in the other order, and a header with the other
+    sign. They differ when the head lies obliquely.
+    """
+    axis = int(np.argmax(np.abs(grid.rotation[0])))
+    voxels = grid.to_voxel(points)
+    voxels[:, axis] = grid.shape[axis] - 1 - voxels[:, axis]
+    ways = (points, grid.to_world(voxels), points * [-1, 1, 1])
+    as_given, *mirrored = (
+        max(mutual_information(values, t1, grid, way + np.array([shift, 0, 0])) for shift in _PLANES_MM) for way in ways
+    )
+    return max(mirrored) - as_given
 
 
 def mutual_information(

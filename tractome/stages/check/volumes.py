@@ -121,17 +121,19 @@ def _likeness(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     return float(np.corrcoef(one, other)[0, 1]) if one.std() > 0 and other.std() > 0 else 0.0
 
 
-def check_likeness(inspection: Inspection, scan: SampledScan) -> None:
-    """Check that each volume looks like the others of its shell, and lies where they lie."""
+def check_likeness(inspection: Inspection, scan: SampledScan) -> list[int]:
+    """Check that each volume looks like the others of its shell, and lies where they lie; the odd ones' places."""
     odd: list[int] = []
+    places: list[int] = []
     moved: list[int] = []
     for group in scan.groups:
         if len(group) < _MIN_GROUP:
             continue
         median = np.median(scan.signal[:, group], axis=1)
-        likeness = np.array([np.corrcoef(scan.signal[:, volume], median)[0, 1] for volume in group])
+        likeness = np.array([_correlation(scan.signal[:, volume], median) for volume in group])
         is_odd = inspection.beyond("signal.oddness", np.nanmedian(likeness) - np.nan_to_num(likeness))
         odd += scan.volume_names(group[is_odd])
+        places += [int(volume) for volume in group[is_odd]]
         shifts = np.linalg.norm(shifts_mm(scan, group), axis=1)
         shifts[is_odd] = 0.0
         moved += scan.volume_names(group[inspection.beyond("signal.shift_mm", shifts)])
@@ -149,6 +151,13 @@ def check_likeness(inspection: Inspection, scan: SampledScan) -> None:
             "motion and eddy-current correction first."
         )
         inspection.find("motion", message, volumes=moved, shift_mm=furthest)
+    return places
+
+
+def _correlation(signal: NDArray[np.float64], median: NDArray[np.float64]) -> float:
+    """Correlation where there is signal: slices of zeros are another finding."""
+    there = signal > 0
+    return float(np.corrcoef(signal[there], median[there])[0, 1]) if np.count_nonzero(there) >= 10 else 0.0
 
 
 def shifts_mm(scan: SampledScan, group: NDArray[np.intp]) -> NDArray[np.float64]:
