@@ -197,6 +197,12 @@ class ParcellateOptions(_Checked):
     min_correlation: float = _option(
         0.6, "Lowest accepted correlation of T1 and warped template over grey and white matter.", low=0, high=1
     )
+    min_t1_detail: float = _option(
+        0.2,
+        "Lowest accepted agreement in detail of b0 and T1; those of two people, or of a mirrored T1, reach 0.1.",
+        low=0,
+        high=1,
+    )
     min_fa_correlation: float = _option(
         0.6,
         "Lowest accepted correlation of FA and the template's white matter over grey and white matter.",

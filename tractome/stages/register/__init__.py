@@ -9,7 +9,7 @@ white-matter probability of the template in the same two steps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,17 +23,17 @@ from tractome.stages.register.quality import (
     RegistrationQuality,
     correlation,
     jacobian,
-    require_information,
+    require_one_head,
     require_quality,
     white_matter_dice,
 )
-from tractome.stages.register.sampling import IDENTITY, pull, resample, transformed, working_grid
+from tractome.stages.register.rigid import b0_to_t1
+from tractome.stages.register.sampling import IDENTITY, pull, resample, working_grid
 from tractome.stages.register.steps import (
     DEFORM_SPACING_MM,
     LINEAR_SPACING_MM,
     MARGIN_MM,
     affine,
-    b0_to_t1,
     deform,
     dilated,
 )
@@ -136,28 +136,16 @@ def register_t1(
     report = progress or (lambda done, total: None)
     t1, b0 = _contrast(t1, "The T1"), _contrast(b0, "The b0")
     report(0, 4)
-    to_t1, information = b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid)
-    require_information(information)
+    rigid = b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid, options.min_t1_detail)
+    require_one_head(rigid.information, rigid.detail, rigid.mirrored_detail, options.min_t1_detail)
     report(1, 4)
-    to_dwi = np.asarray(np.linalg.inv(to_t1), dtype=np.float64)
-    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, LINEAR_SPACING_MM, 20.0)
-    image = resample(t1, t1_grid, head)
-    from_dwi = resample(dwi_mask, dwi_grid, head, to_dwi) > 0.5
-    matrix, brain = affine(image, dilated(from_dwi, 2), head, template, template.t1)
-    report(2, 4)
-    grid = working_grid(brain, head, DEFORM_SPACING_MM, MARGIN_MM)
-    fine = resample(t1, t1_grid, grid)
-    fine_brain = resample(brain, head, grid) > 0.5
-    warp = deform(fine, fine_brain, grid, template, template.t1, matrix, n_threads)
-    report(3, 4)
-    centre = dwi_grid.to_world(np.argwhere(dwi_mask).mean(axis=0))
-    quality, final = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
-    quality = RegistrationQuality(
-        **{
-            **quality.as_dict(),
-            "dwi_to_t1_mutual_information": information,
-            "dwi_to_t1_shift_mm": float(np.linalg.norm(transformed(to_t1, centre) - centre)),
-        }
+    to_dwi = np.asarray(np.linalg.inv(rigid.matrix), dtype=np.float64)
+    found = _t1_to_template(t1, t1_grid, dwi_mask, dwi_grid, to_dwi, template, n_threads, report)
+    quality = replace(
+        found.quality,
+        dwi_to_t1_mutual_information=rigid.information,
+        dwi_to_t1_detail=rigid.detail,
+        dwi_to_t1_shift_mm=rigid.shift_mm,
     )
     require_quality(
         quality,
@@ -167,6 +155,30 @@ def register_t1(
         "Without a usable T1, leave it out: FA is registered then.",
     )
     report(4, 4)
+    return replace(found, quality=quality)
+
+
+def _t1_to_template(
+    t1: NDArray[np.float32],
+    t1_grid: Grid,
+    dwi_mask: NDArray[np.bool_],
+    dwi_grid: Grid,
+    to_dwi: NDArray[np.float64],
+    template: Template,
+    n_threads: int,
+    report: Progress,
+) -> Registration:
+    """Affine and deformable, the brain of the T1 found on the way: the DWI mask, refined by the template's."""
+    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, LINEAR_SPACING_MM, 20.0)
+    image = resample(t1, t1_grid, head)
+    from_dwi = resample(dwi_mask, dwi_grid, head, to_dwi) > 0.5
+    matrix, brain = affine(image, dilated(from_dwi, 2), head, template, template.t1)
+    report(2, 4)
+    grid = working_grid(brain, head, DEFORM_SPACING_MM, MARGIN_MM)
+    fine, fine_brain = resample(t1, t1_grid, grid), resample(brain, head, grid) > 0.5
+    warp = deform(fine, fine_brain, grid, template, template.t1, matrix, n_threads)
+    report(3, 4)
+    quality, final = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
     return Registration(matrix, warp, grid, t1_grid, to_dwi, final, quality, template.space)
 
 

@@ -35,6 +35,8 @@ class RegistrationQuality:
         Volume of the brain mask that the registration ended with.
     dwi_to_t1_mutual_information : float
         Of b0 and T1 within the DWI mask, after the rigid step, in nats; NaN without a T1.
+    dwi_to_t1_detail : float
+        Whether b0 and T1 show the same brain: see `detail`; unitless, about 0 to 0.9; NaN without a T1.
     dwi_to_t1_shift_mm : float
         How far the rigid step moved the centre of the DWI mask; NaN without a T1.
     """
@@ -47,6 +49,7 @@ class RegistrationQuality:
     scale: float
     brain_volume_mm3: float
     dwi_to_t1_mutual_information: float = float("nan")
+    dwi_to_t1_detail: float = float("nan")
     dwi_to_t1_shift_mm: float = float("nan")
 
     def as_dict(self) -> dict[str, float]:
@@ -85,6 +88,68 @@ def _clipped(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.clip(values.astype(np.float64), low, high)
 
 
+def detail(first: NDArray[Any], second: NDArray[Any], inside: NDArray[np.bool_]) -> float:
+    """How much better two images of one brain explain each other in place than out of place.
+
+    The squared correlation within windows of 5 voxels, averaged over the inside of the brain with the variance of the
+    second image as weight (flat tissue says nothing), less the same with the second image moved by 3 voxels along each
+    axis. Images of two heads that were registered well share ventricles and outline, but not the folds of the cortex:
+    what the windows see moves by 3 voxels unnoticed. The sign of the contrast does not matter.
+
+    Parameters
+    ----------
+    first, second : (x, y, z)
+        On one grid of 2 mm.
+    inside : (x, y, z) bool
+        Brain; only voxels deeper than 3 voxels count.
+
+    Returns
+    -------
+    float
+        Unitless, about 0 to 0.9; NaN with fewer than `_MIN_DETAIL_VOXELS` voxels.
+    """
+    from scipy import ndimage
+
+    deep = ndimage.binary_erosion(inside, iterations=_DETAIL_SHIFT)
+    if deep.sum() < _MIN_DETAIL_VOXELS:
+        return float("nan")
+    one, other = _standardised(first, inside), _standardised(second, inside)
+    here = _explained(one, other, inside, deep)
+    moves = [(axis, step) for axis in range(3) for step in (-_DETAIL_SHIFT, _DETAIL_SHIFT)]
+    away = [_explained(one, np.roll(other, step, axis), inside, deep) for axis, step in moves]
+    return here - float(np.mean(away))
+
+
+_DETAIL_SHIFT = 3
+_DETAIL_WINDOW = 5
+_MIN_DETAIL_VOXELS = 2000
+
+
+def _standardised(image: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    low, high = np.percentile(image[inside], (1, 99))
+    values = np.clip(image.astype(np.float64), low, high)
+    return np.asarray((values - values[inside].mean()) / max(float(values[inside].std()), 1e-12))
+
+
+def _explained(
+    first: NDArray[np.float64], second: NDArray[np.float64], inside: NDArray[np.bool_], deep: NDArray[np.bool_]
+) -> float:
+    """Mean squared correlation in windows around the deep voxels, weighted by the second image's variance."""
+    from scipy import ndimage
+
+    def mean(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(ndimage.uniform_filter(image * inside, _DETAIL_WINDOW)[deep] / share)
+
+    share = ndimage.uniform_filter(inside.astype(np.float64), _DETAIL_WINDOW)[deep]
+    means = mean(first), mean(second)
+    variances = [np.maximum(mean(image**2) - own**2, 1e-6) for image, own in zip((first, second), means, strict=True)]
+    covariance = mean(first * second) - means[0] * means[1]
+    explained = np.minimum(covariance**2 / (variances[0] * variances[1]), 1.0)
+    # Capped, so that the rim of the ventricles does not outweigh the folds.
+    weight = np.minimum(variances[1], np.percentile(variances[1], 90))
+    return float((explained * weight).sum() / weight.sum())
+
+
 def white_matter_dice(image: NDArray[Any], white: NDArray[Any], grey: NDArray[Any]) -> float:
     """Dice overlap of the template's white matter with the brightest voxels of the subject, equally many.
 
@@ -106,13 +171,40 @@ def jacobian(warp_mm: NDArray[np.float32], spacing_mm: float) -> NDArray[np.floa
     return np.asarray(np.linalg.det(matrix))
 
 
-def require_information(information: float) -> None:
-    """Raise RegistrationError when b0 and T1 share too little after the rigid step (nats) to lie on each other."""
+def require_one_head(information: float, agreement: float, mirrored: float, min_detail: float) -> None:
+    """Raise RegistrationError when b0 and T1 do not lie on each other, or are not of one head.
+
+    Parameters
+    ----------
+    information : float
+        Mutual information after the rigid step, in nats.
+    agreement, mirrored : float
+        `detail` of b0 and T1, and of b0 and the mirror image of the T1; NaN where not known.
+    min_detail : float
+        Lowest accepted `agreement`.
+    """
+    look = (
+        "Look at both in one viewer: are they of one subject, and do the headers tell left, front and top rightly? "
+        "Without a usable T1, leave it out: FA is registered then."
+    )
+    failed = "The registration of the b0 to the T1 failed"
     if information < MIN_INFORMATION:
         message = (
-            f"The registration of the b0 to the T1 failed: mutual information {information:.3f} in the brain, at least "
-            f"{MIN_INFORMATION:.2f} is needed. Look at both in one viewer: are they of one subject, and do the headers "
-            "tell left, front and top rightly? Without a usable T1, leave it out: FA is registered then."
+            f"{failed}: mutual information {information:.3f} in the brain, at least {MIN_INFORMATION:.2f} is needed. "
+            f"{look}"
+        )
+        raise RegistrationError(message)
+    if mirrored >= min_detail:
+        message = (
+            f"Left and right are exchanged in the T1 or in the scan: the b0 agrees in detail ({mirrored:.2f}) with the "
+            f"mirror image of the T1, not with the T1 ({agreement:.2f}; {min_detail:.2f} is needed). Find out which of "
+            "the two was converted wrongly and convert it again; an image may be turned, but never mirrored."
+        )
+        raise RegistrationError(message)
+    if agreement < min_detail:
+        message = (
+            f"{failed}: b0 and T1 agree in the large but not in the folds (detail {agreement:.2f}, at least "
+            f"{min_detail:.2f} is needed), as those of two different people do. {look}"
         )
         raise RegistrationError(message)
 
