@@ -135,7 +135,7 @@ def tissue_subject(
         return None
     try:
         plan = TissuePlan("dwi", f"no map could be made from {EXPLAINED[plan.source]}")
-        return _do(ledger, plan, options, TissueFiles(), parcellate, n_threads)
+        return _do(ledger, plan, options, replace(files, t1=None, freesurfer=None), parcellate, n_threads)
     except (ImageError, RegistrationError) as error:
         ledger.listener.note(f"No tissue map from the scan alone either: {error}")
         return None
@@ -201,6 +201,8 @@ def plan_tissue(ledger: Ledger, options: TissueOptions, files: TissueFiles) -> T
         return TissuePlan("t1", f"there is a T1, {files.t1.name}")
     if is_registered(ledger):
         return TissuePlan("dwi", "there is neither a T1 nor a FreeSurfer segmentation")
+    if files.labels is not None:
+        return TissuePlan("dwi", f"regions of {files.labels.name} say where grey matter is")
     return TissuePlan("none", "there is no T1, no FreeSurfer segmentation, and no registration to a template")
 
 
@@ -236,8 +238,13 @@ def _do(
     work: Callable[[], tuple[TissueMap, Facts]]
     chosen: dict[str, object] = {"source": plan.source, "hippocampus": options.hippocampus}
     if plan.source == "freesurfer":
-        labels = _freesurfer_labels(files) or files.labels
-        assert labels is not None
+        labels = _freesurfer_labels(files)
+        if labels is None:
+            message = (
+                f"{files.labels} is not numbered as FreeSurfer's aparc+aseg: cortex (3, 42 or 1001 to 2035) and white "
+                "matter (2, 41) are needed. Take another --tissue-source, or leave it out."
+            )
+            raise ImageError(message)
         inputs |= {"freesurfer": labels}
         chosen |= {name: value for name, value in option_values(options).items() if name != "tissue_source"}
         work = partial(_from_freesurfer, ledger, options, labels)
@@ -340,6 +347,10 @@ def _from_dwi(ledger: Ledger, options: TissueOptions, files: TissueFiles) -> tup
     else:
         labelled = _own_regions(files)
         expected = expected_from_regions(labelled, grid, mask, options) if labelled is not None else Expected(grid)
+        if options.tissue_source == "auto" and not expected.has_template:
+            # Without anything that says where cortex is, FA takes crossings for grey matter.
+            message = "the regions are not all of the grey matter. A T1 would do; so would --tissue-source dwi."
+            raise ImageError(message)
         explained = "none; " + ("by the subject's own labels" if expected.has_template else "no labels of grey matter")
     maps = DiffusionMaps(fa, md, b0, mask, _multi_tissue(ledger, mask))
     what = "MD, FA, b0" + (" and shares by multi-tissue deconvolution" if maps.shares is not None else "")
