@@ -5,7 +5,8 @@
 Prints, for each variant against the plain one stored as RAS: Pearson correlation of the counts over all edges; the
 largest difference of the FA maps over voxels that both have (those stored straight have the same voxels; oblique ones
 are compared at the same places, interpolated); how far the mean FA of all streamlines is apart, and that of well-filled
-edges, which differs by the chance of tracking. Raw BIDS has neither labels nor tissues of its own: it is given the truth's.
+edges, which differs by the chance of tracking. Raw BIDS has neither labels nor tissues of its own: it is given the
+truth's.
 """
 
 from __future__ import annotations
@@ -116,9 +117,8 @@ def main() -> None:
     chosen = [each for each in VARIANTS if not given.only or each.name in given.only or each is VARIANTS[0]]
     results = {each.name: run(each, given.voxel_size, given.streamlines) for each in chosen}
     first, found = results[VARIANTS[0].name], {}
-    print(
-        f"{'variant':18s} {'r(count)':>9s} {'FA map: median, largest':>24s} {'mean FA':>8s} {'FA of edges: median, largest':>30s}"
-    )
+    heads = ("FA map: median, largest", "mean FA", "FA of edges: median, largest")
+    print(f"{'variant':18s} {'r(count)':>9s} {heads[0]:>24s} {heads[1]:>8s} {heads[2]:>30s}")
     for name, root in results.items():
         found[name] = line = compare(first, root)
         maps = f"{line['fa_map_median']:.1e}, {line['fa_map_largest']:.1e}"

@@ -24,18 +24,21 @@ from tractome_cli.console import Terminal, answering
 T = TypeVar("T")
 
 UNIT_SUFFIXES = ("_s_per_mm2", "_mm", "_deg")
-FLAGS = {"random_seed": "--seed", "set_formats": "--formats", "statistics": "--stat"}
+FLAGS = {"random_seed": "--seed", "set_formats": "--formats", "given_measure": "--measure", "statistics": "--stat"}
 """Options whose flag is not simply their name without ``n_`` and without the unit."""
 
 PANELS = {
     "ReadOptions": "Reading",
+    "PreprocessOptions": "Preprocess",
     "FitOptions": "Fit",
     "TissueOptions": "Tissue",
     "TrackOptions": "Track",
     "ParcellateOptions": "Parcellate",
     "ConnectOptions": "Connect",
     "WeighOptions": "Weigh",
+    "ImportOptions": "Import",
     "ExportOptions": "Export",
+    "DatasetOptions": "Dataset",
     "CompareOptions": "Compare",
     "PhantomOptions": "Phantom",
 }
@@ -65,6 +68,14 @@ GradDevFile = Annotated[
     typer.Option(
         "--grad-dev",
         help="Gradient nonlinearity, nine volumes as the HCP's grad_dev.nii.gz: tensors obey it.",
+        show_default=False,
+    ),
+]
+ReversedFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--reversed-b0",
+        help="b0 image with reversed phase encoding; of several the first that its JSON does not call otherwise.",
         show_default=False,
     ),
 ]
@@ -150,6 +161,13 @@ SessionLabel = Annotated[
 ScanName = Annotated[
     str | None,
     typer.Option("--scan", help="Which scan of the session, such as run-2 or acq-multi.", show_default=False),
+]
+Accepted = Annotated[
+    list[str] | None,
+    typer.Option("--accept", metavar="NAME", help="Finding to take responsibility for; may be given more than once."),
+]
+CheckFirst = Annotated[
+    bool, typer.Option("--check/--no-check", help="Check the files first, and refuse what cannot be right.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what was found and what it is used for; do nothing.")]
 ResultsFolder = Annotated[Path, typer.Option("--out", help="Folder for all results.")]

@@ -15,6 +15,8 @@ from tractome.options import (
     TissueOptions,
     TrackOptions,
 )
+from tractome.pipeline.check import CheckedFiles
+from tractome.pipeline.checked import check_subject
 from tractome.pipeline.connect import connect_subject
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, fit_subject
@@ -58,6 +60,11 @@ class SubjectFiles:
         source = self.regions_from
         return TissueFiles(source.t1, self.freesurfer, source.labels, source.regions)
 
+    def checked(self, atlas: str | None = None) -> CheckedFiles:
+        """Those that are checked before anything is computed; `atlas` is the name of the parcellation."""
+        source = self.regions_from
+        return CheckedFiles(self.scan, source, self.tissue, atlas if source.labels is not None else None)
+
     @property
     def tracking(self) -> TrackingFiles:
         """Those that tracking needs."""
@@ -77,6 +84,10 @@ class RunOptions:
     export: ExportOptions = field(default_factory=ExportOptions)
     whole: str | None = None
     """Format in which whole streamlines are kept too."""
+    check: bool = False
+    """Whether to check the files first, and refuse what cannot be right."""
+    accept: tuple[str, ...] = ()
+    """Names of findings of that check that do not count."""
 
 
 def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dict[str, StageRecord]:
@@ -94,11 +105,14 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     require_tracking_inputs(options.track, files.tracking, options.whole)
     require_tissue_files(options.tissue, files.tissue_sources, files.tissue)
     use_threads(options.track.n_threads, ledger.listener)
-    done = {"fit": fit_subject(ledger, files.scan, options.read, options.fit)}
+    first: dict[str, StageRecord] = {}
+    if options.check:
+        first["check"] = check_subject(ledger, files.checked(options.parcellate.atlas), options.read, options.accept)
+    done = {**first, "fit": fit_subject(ledger, files.scan, options.read, options.fit)}
     done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from, options.track.n_threads)
     if files.regions_from.labels is None:
         # Before parcellate in the summary, as it was in time.
-        done = {"fit": done["fit"], "register": ledger.finished("register"), "parcellate": done["parcellate"]}
+        done = {**first, "fit": done["fit"], "register": ledger.finished("register"), "parcellate": done["parcellate"]}
     atlas = str(done["parcellate"].facts["atlas"])
     tracking, tissue = with_tissue(
         ledger, files.tracking, options.tissue, files.tissue_sources, options.parcellate, options.track.n_threads

@@ -7,6 +7,7 @@ import typer
 from tractome.options import ReadOptions
 from tractome_cli.console import show, show_json, show_table
 from tractome_cli.params import (
+    Accepted,
     AsJson,
     BvalFile,
     BvecFile,
@@ -28,10 +29,6 @@ from tractome_cli.tables import finding_rows
 
 EXAMPLE = "tractome check my_subject"
 
-Accepted = Annotated[
-    list[str] | None,
-    typer.Option("--accept", metavar="NAME", help="Finding to take responsibility for; may be given more than once."),
-]
 Quick = Annotated[
     bool,
     typer.Option("--quick", help="Leave out what needs every volume: dropped slices, motion, gradient orientation."),

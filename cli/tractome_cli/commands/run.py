@@ -14,9 +14,11 @@ from tractome.options import (
 )
 from tractome_cli.console import show_json, show_table
 from tractome_cli.params import (
+    Accepted,
     AsJson,
     BvalFile,
     BvecFile,
+    CheckFirst,
     Chosen,
     DryRun,
     ExcludeMasks,
@@ -80,6 +82,8 @@ def run(
     session: SessionLabel = None,
     scan: ScanName = None,
     tractogram: Whole = None,
+    check: CheckFirst = True,
+    accept: Accepted = None,
     dry_run: DryRun = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -120,6 +124,8 @@ def run(
         connect=chosen[ConnectOptions],
         export=chosen[ExportOptions],
         whole=tractogram,
+        check=check,
+        accept=tuple(accept or ()),
     )
     masks = (seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
     freesurfer = sources.found.freesurfer_labels if sources.found is not None else None
