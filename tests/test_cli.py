@@ -18,8 +18,22 @@ from tractome_cli.app import app
 from tractome_cli.params import PANELS, Chosen, command, flag
 
 HEAVY = ("numpy", "scipy", "numba", "dipy", "nibabel", "nilearn", "matplotlib", "networkx", "h5py", "trx", "torch")
-COMMANDS = ("run", "check", "fit", "parcellate", "tissue", "track", "connect", "export", "compare", "phantom")
-ATLAS_COMMANDS = ("list", "show", "add", "check")
+COMMANDS = (
+    "run",
+    "check",
+    "fit",
+    "parcellate",
+    "tissue",
+    "track",
+    "weigh",
+    "connect",
+    "import",
+    "export",
+    "dataset",
+    "compare",
+    "phantom",
+)
+ATLAS_COMMANDS = ("list", "show", "add", "fetch", "check")
 RUN_KINDS = (
     "ReadOptions",
     "FitOptions",

@@ -30,7 +30,7 @@ def connectome():
 def test_options_and_table_name_the_same_formats():
     assert set(EXPORT_FORMATS) == {name for name, row in EXPORTERS.items() if row.write is not None}
     assert set(DATASET_FORMATS) == {name for name, row in EXPORTERS.items() if row.write_set is not None}
-    assert "pyg" not in (*ExportOptions().formats, *DatasetOptions().formats), "a plain install has no torch"
+    assert "pyg" not in (*ExportOptions().formats, *DatasetOptions().set_formats), "a plain install has no torch"
     assert all(row.reader and row.absent and row.checked for row in EXPORTERS.values())
 
 

@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tractome.graph_options import ASYMMETRIES as ASYMMETRIES
+from tractome.graph_options import DATASET_FORMATS as DATASET_FORMATS
+from tractome.graph_options import EDGE_NORMALISATIONS as EDGE_NORMALISATIONS
+from tractome.graph_options import EDGE_TRANSFORMS as EDGE_TRANSFORMS
+from tractome.graph_options import EXPORT_FORMATS as EXPORT_FORMATS
+from tractome.graph_options import NODE_NUMBERS as NODE_NUMBERS
+from tractome.graph_options import DatasetOptions as DatasetOptions
+from tractome.graph_options import ExportOptions as ExportOptions
+from tractome.graph_options import GraphOptions as GraphOptions
+from tractome.graph_options import ImportOptions as ImportOptions
 from tractome.option_fields import Checked as _Checked
 from tractome.option_fields import option as _option
 from tractome.phantom_options import LABEL_NUMBERS as LABEL_NUMBERS
@@ -26,6 +36,52 @@ class ReadOptions(_Checked):
     )
     gradient_nonlinearity: bool = _option(
         True, "Obey the gradient nonlinearity of a grad_dev file, given or beside an HCP scan."
+    )
+
+
+PREPROCESS_STEPS = ("denoise", "unring", "align", "distortion", "bias")
+EDDY_FIELDS = ("linear", "quadratic", "none")
+DISTORTION_SOURCES = ("auto", "reversed", "t1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessOptions(_Checked):
+    """Raw scans: noise, ringing, motion and eddy currents, distortion, uneven brightness."""
+
+    preprocess_steps: tuple[str, ...] = _option(
+        PREPROCESS_STEPS,
+        f"Steps to do, of: {', '.join(PREPROCESS_STEPS)}; always in this order.",
+        choices=PREPROCESS_STEPS,
+    )
+    denoise_radius: int | None = _option(
+        None,
+        "Radius of the cubes of voxels for denoising; by default the smallest with as many voxels as volumes, 2 at "
+        "least.",
+        unit="voxels",
+        low=1,
+        high=7,
+    )
+    eddy_field: str = _option(
+        "linear", "Displacement by eddy currents that is looked for in each volume.", choices=EDDY_FIELDS
+    )
+    outlier_cutoff: float = _option(
+        4.0,
+        "Slices darker than predicted by so many standard deviations are replaced by the prediction; 0 for never.",
+        unit="standard deviations",
+        low=0,
+        high=20,
+    )
+    phase_encoding: str | None = _option(
+        None,
+        "Image axis of phase encoding; by default from the scan's JSON, or else j, and then only eddy currents are "
+        "corrected along it.",
+        choices=("i", "i-", "j", "j-", "k", "k-"),
+    )
+    distortion_source: str = _option(
+        "auto",
+        "What shows the distortion: b0 images of reversed phase encoding, the T1, or auto for the first of them there "
+        "is.",
+        choices=DISTORTION_SOURCES,
     )
 
 
@@ -269,79 +325,6 @@ class WeighOptions(_Checked):
         low=0,
     )
     n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
-
-
-EXPORT_FORMATS = (
-    "npz", "tsv", "csv", "mat", "h5", "edges", "graphml", "gexf", "json", "graph", "pyg", "dgl", "nilearn", "tvb",
-)  # fmt: skip
-DATASET_FORMATS = ("graph", "pyg", "dgl", "braingb")
-EDGE_NORMALISATIONS = ("none", "max", "sum", "strength")
-EDGE_TRANSFORMS = ("none", "log", "binary")
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphOptions(_Checked):
-    """Which nodes' and edges' values a graph has, and which edges."""
-
-    node_features: tuple[str, ...] | None = _option(
-        None,
-        "Columns of x, by name: centroid, volume, strength, degree, hemisphere, profile (a region's row of the edge "
-        "measure), or the mean of a map; by default centroid, volume, fa, md, strength, as far as there are.",
-    )
-    edge_features: tuple[str, ...] | None = _option(
-        None, "Columns of edge_attr, by measure; by default count, fa, md, length, as far as there are."
-    )
-    edge_measure: str | None = _option(
-        None,
-        "Measure that says which edges there are and how strong; by default count, or the first there is.",
-    )
-    min_count: float = _option(1.0, "Edges with fewer streamlines are left out.", unit="streamlines", low=0)
-    edge_threshold: float | None = _option(
-        None, "Edges whose edge measure is nearer to 0 than this are left out, in its own unit.", low=0
-    )
-    edge_density: float | None = _option(
-        None,
-        "Keep the strongest edges only, as a share of all pairs of regions; never more than that: edges of equal "
-        "strength stay or go together.",
-        low=0,
-        high=1,
-    )
-    edge_normalisation: str = _option(
-        "none",
-        "Divide by: the largest edge (max), the sum of all edges (sum), or the root of the product of the two regions' "
-        "strengths (strength). Not for means such as FA, unless one is the edge measure.",
-        choices=EDGE_NORMALISATIONS,
-    )
-    edge_transform: str = _option(
-        "none",
-        "After that: log(1 + value), or 1 where an edge is (binary). Not for means such as FA, unless one is the edge "
-        "measure.",
-        choices=EDGE_TRANSFORMS,
-    )
-    keep_self_connections: bool = _option(False, "Keep the diagonal.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions(GraphOptions):
-    """What is written for other tools, and how."""
-
-    formats: tuple[str, ...] = _option(
-        ("npz", "tsv", "graph"),
-        f"Formats to write, of: {', '.join(EXPORT_FORMATS)}. "
-        "graph is a graph in PyTorch Geometric's names that needs only NumPy; pyg needs torch.",
-        choices=EXPORT_FORMATS,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetOptions(GraphOptions):
-    """Many subjects' graphs in one file, each with its label."""
-
-    set_formats: tuple[str, ...] = _option(
-        ("graph",),
-        f"Formats to write, of: {', '.join(DATASET_FORMATS)}. graph is an .npz that needs only NumPy; pyg needs torch.",
-        choices=DATASET_FORMATS,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,10 @@ from tractome_cli.commands import (
     check,
     compare,
     connect,
+    dataset,
     export,
     fit,
+    import_,
     parcellate,
     phantom,
     run,
@@ -51,9 +53,10 @@ def _root(
     pass
 
 
-for module in (run, check, fit, parcellate, tissue, track, weigh, connect, export, compare, phantom):
+for module in (run, check, fit, parcellate, tissue, track, weigh, connect, import_, export, dataset, compare, phantom):
     name = module.__name__.rpartition(".")[2]
-    app.command(name, epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))
+    # `import` is a word of Python: its module and function end in an underscore.
+    app.command(name.rstrip("_"), epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))
 app.add_typer(atlas.app, name="atlas")
 
 

@@ -162,7 +162,7 @@ def read_connectome(path: str | Path, *, measure: str | None = None, regions: Re
     if path.suffix == ".npz":
         return _read_npz(path)
     names, matrix = read_matrix_text(path)
-    sidecar = _read_sidecar(path)
+    sidecar = read_sidecar(path)
     meaning = _meaning(path, measure, sidecar)
     matrix = require_symmetric(matrix, path)
     if meaning.is_mean and not np.isnan(matrix).any():
@@ -201,7 +201,8 @@ def _regions_for(
     return RegionTable.numbered(n_rows) if names is None else RegionTable.from_names(names, atlas or path.stem)
 
 
-def _read_sidecar(path: Path) -> dict[str, Any]:
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """Content of the JSON file beside a matrix; empty when there is none."""
     sidecar = path.with_suffix(".json")
     if not sidecar.is_file():
         return {}
@@ -236,12 +237,12 @@ def _meaning(path: Path, measure: str | None, sidecar: dict[str, Any]) -> Measur
 
 
 def write_mat(path: str | Path, connectome: Connectome, matrices: Mapping[str, NDArray[np.float64]]) -> None:
-    """Write matrices for MATLAB, Octave and the Brain Connectivity Toolbox.
+    r"""Write matrices for MATLAB, Octave and the Brain Connectivity Toolbox.
 
     Each matrix is a variable of its measure's name; ``regions`` is a cell column of names; ``labels``,
     ``centroids_mm`` and ``volumes_mm3`` describe them; ``about`` is JSON: unit and definition of every measure, and
     every choice that was made. Octave cuts names with letters outside ASCII when it reads a cell of them:
-    ``strsplit(char(regions_utf8), "\\n")`` has them whole. The header, where others write the date, is fixed.
+    ``strsplit(char(regions_utf8), "\n")`` has them whole. The header, where others write the date, is fixed.
     """
     about = {
         "atlas": connectome.regions.atlas,

@@ -2,10 +2,13 @@
 
 from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
 from tractome.pipeline.check import CheckedFiles, check_files, files_to_check, require_sound
+from tractome.pipeline.cohort import Cohort, find_cohort, read_cohort
 from tractome.pipeline.connect import connect_subject
+from tractome.pipeline.dataset import Target, make_dataset
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
 from tractome.pipeline.found import GivenFiles, SubjectSources, gather_sources
+from tractome.pipeline.import_matrices import MatrixFiles, files_by_subject, import_subject
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener, LogListener
@@ -21,17 +24,20 @@ from tractome.pipeline.weigh import WeighFiles, subject_weights, weigh_subject, 
 
 __all__ = [
     "CheckedFiles",
+    "Cohort",
     "GivenFiles",
     "GivenOrientations",
     "LabelSource",
     "Ledger",
     "Listener",
     "LogListener",
+    "MatrixFiles",
     "RunOptions",
     "ScanFiles",
     "SubjectFiles",
     "SubjectFolder",
     "SubjectSources",
+    "Target",
     "TissueFiles",
     "TrackingFiles",
     "WeighFiles",
@@ -41,15 +47,20 @@ __all__ = [
     "earlier_files",
     "earlier_t1",
     "export_subject",
+    "files_by_subject",
     "files_to_check",
+    "find_cohort",
     "find_connectome",
     "find_scan",
     "find_subject",
     "fit_subject",
     "gather_sources",
+    "import_subject",
+    "make_dataset",
     "new_subject",
     "old_subject",
     "parcellate_subject",
+    "read_cohort",
     "require_free_folder",
     "require_sound",
     "run_subject",
