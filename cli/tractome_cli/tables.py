@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
         ("brain volume", f"{fit['brain_volume_ml']:,.0f} ml, mask {fit['mask']}"),
         ("directions from", f"{fit['model']}: {fit['model_reason']}"),
         ("mean FA in white matter", f"{number(track['mean_fa_white_matter'])} ({track['white_matter']})"),
-        ("atlas", f"{regions['atlas']}: {regions['n_regions']} regions, {len(regions['missing'])} missing"),
+        ("atlas", f"{regions['atlas']}: {regions['n_regions']} regions, {_missing(regions['missing'])}"),
         *_registration(regions),
         ("streamlines accepted", f"{track['n_accepted']:,} of {track['n_seeds']:,} seeds"),
         ("streamlines rejected", f"{n_rejected:,}"),
@@ -123,3 +123,9 @@ def comparison_rows(comparison: Mapping[str, Any]) -> Rows:
             )
         )
     return rows
+
+
+def _missing(names: Sequence[str]) -> str:
+    """How many regions a subject lacks, and which."""
+    shown = f": {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
+    return f"{len(names)} missing{shown}"
