@@ -20,7 +20,7 @@ from tractome.pipeline.threads import use_threads
 from tractome.pipeline.tissue import TissueFiles, earlier_files, tissue_subject, with_tissue
 from tractome.pipeline.track import track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
-from tractome.pipeline.weigh import WeighFiles, subject_weights, weigh_subject, weigh_tractogram
+from tractome.pipeline.weigh import WeighFiles, weigh_subject, weigh_tractogram
 
 __all__ = [
     "CheckedFiles",
@@ -65,7 +65,6 @@ __all__ = [
     "require_sound",
     "run_subject",
     "subject_label",
-    "subject_weights",
     "summarise_run",
     "tissue_subject",
     "track_subject",

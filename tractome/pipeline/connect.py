@@ -18,6 +18,7 @@ from tractome.pipeline.adopt import map_names
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.track import read_maps
+from tractome.pipeline.weigh import weights_in_force, with_weights
 from tractome.provenance import StageRecord, option_values
 
 
@@ -73,19 +74,24 @@ def connect_subject(ledger: Ledger, options: ConnectOptions, *, atlas: str | Non
         "regions": subject.regions(atlas),
         "mask": subject.mask,
     }
+    mu = weights_in_force(ledger)
+    if mu is not None:
+        inputs["weights"] = subject.weights
     maps = map_names(ledger)
     inputs |= {name: subject.tensor_map(name) for name in maps}
     prefix = f"{subject.name}_seg-{atlas}"
     step = Step(
         name=f"connect/{atlas}",
-        options=option_values(options) | {"atlas": atlas, "from_image": from_image},
+        options=option_values(options)
+        | {"atlas": atlas, "from_image": from_image}
+        | ({} if mu is None else {"mu": mu}),
         inputs=inputs,
         may_write=(
             f"connectivity/{prefix}_connectome.npz",
             f"figures/{prefix}_matrices.png",
             f"figures/{prefix}_connectome.png",
         ),
-        work=lambda made: _connect(subject, options, atlas, from_image, maps, made),
+        work=lambda made: _connect(subject, options, atlas, from_image, maps, mu, made),
     )
     return ledger.do(step)
 
@@ -100,18 +106,30 @@ def read_parcellation(subject: SubjectFolder, atlas: str, *, from_image: bool) -
 
 
 def _connect(
-    subject: SubjectFolder, options: ConnectOptions, atlas: str, from_image: bool, maps: tuple[str, ...], made: Made
+    subject: SubjectFolder,
+    options: ConnectOptions,
+    atlas: str,
+    from_image: bool,
+    maps: tuple[str, ...],
+    mu: float | None,
+    made: Made,
 ) -> Facts:
     from tractome.io.figures import draw_connectome, draw_matrices
     from tractome.io.matrices import write_connectome
-    from tractome.io.tractograms import read_streamline_table
+    from tractome.io.tractograms import read_streamline_tables
     from tractome.stages.connect import connect, regional_means
 
     parcellation = read_parcellation(subject, atlas, from_image=from_image)
-    table = read_streamline_table(subject.streamline_table)
+    tables = read_streamline_tables(subject.streamline_table)
+    if mu is not None:
+        tables = with_weights(tables, subject.weights, mu)
     features = regional_means(parcellation, list(read_maps(subject, maps).values()))
-    connectome = connect(table, parcellation, options, features)
-    sources = {f"{role}_sha256": made.inputs[role] for role in ("streamlines", "labels", "regions")}
+    connectome = connect(tables, parcellation, options, features)
+    sources = {
+        f"{role}_sha256": made.inputs[role]
+        for role in ("streamlines", "labels", "regions", "weights")
+        if role in made.inputs
+    }
     connectome = dataclasses.replace(connectome, metadata={**connectome.metadata, **sources})
     write_connectome(made(subject.connectome(atlas)), connectome)
     draw_matrices(made(subject.figure(f"seg-{atlas}_matrices")), connectome)

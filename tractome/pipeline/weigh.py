@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from tractome import __version__
 from tractome.datatypes.fields import OrientationField
 from tractome.datatypes.grid import require_same_grid
-from tractome.datatypes.tractogram import Tractogram
+from tractome.datatypes.tractogram import StreamlineTable, Tractogram
 from tractome.datatypes.weights import StreamlineWeights
 from tractome.errors import OptionError, TableError
 from tractome.io.atomic import write_json
@@ -266,15 +267,41 @@ def _sidecar(
     }
 
 
-def subject_weights(ledger: Ledger) -> tuple[NDArray[np.float64], float] | None:
-    """Weights of the rows of a subject's table, and mu (1/mm); None where it was not weighed since it was tracked."""
+def weights_in_force(ledger: Ledger) -> float | None:
+    """Mu (1/mm) of the weights that belong to a subject's table; None where it was not weighed since it was tracked."""
     from tractome.io.hashing import sha256_file
 
     record, subject = ledger.records().get("weigh"), ledger.subject
     if record is None or record.status != "done" or not subject.weights.is_file():
         return None
     if record.inputs.get("table") != sha256_file(subject.streamline_table):
-        ledger.listener.note("The streamlines were tracked anew since they were weighed; the old weights are not used.")
+        ledger.listener.note(
+            "The streamlines are not those that were weighed; the old weights are not used. Run `tractome weigh` again."
+        )
         return None
-    weights = read_weights(subject.weights, int(record.facts["n_streamlines"]))
-    return weights, float(record.facts["mu_per_mm"])
+    return float(record.facts["mu_per_mm"])
+
+
+def with_weights(tables: Iterable[StreamlineTable], weights: Path, mu: float) -> Iterator[StreamlineTable]:
+    """Give the rows of a table, read in parts, their weights.
+
+    Raises
+    ------
+    TableError
+        There are more or fewer weights than rows.
+    """
+    values, first = read_weights(weights), 0
+    for table in tables:
+        last = first + table.n_streamlines
+        if last > len(values):
+            break
+        yield dataclasses.replace(table, weights=values[first:last], mu=mu)
+        first = last
+    else:
+        if first == len(values):
+            return
+    message = (
+        f"{weights} holds {len(values):,} weights, and the table of streamlines another number of rows. "
+        "Run `tractome weigh` again."
+    )
+    raise TableError(message)
