@@ -36,6 +36,7 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
         ("mean FA in white matter", f"{number(track['mean_fa_white_matter'])} ({track['white_matter']})"),
         ("atlas", f"{regions['atlas']}: {regions['n_regions']} regions, {_missing(regions['missing'])}"),
         *_registration(regions),
+        *_tissue(facts),
         ("streamlines accepted", f"{track['n_accepted']:,} of {track['n_seeds']:,} seeds"),
         ("streamlines rejected", f"{n_rejected:,}"),
         *((f"  {reason.replace('_', ' ').replace('csf', 'CSF')}", f"{count:,}") for reason, count in rejected),
@@ -56,6 +57,11 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
 def _registration(facts: Mapping[str, Any]) -> Rows:
     quality = facts.get("registration")
     return [("registration", str(quality.get("summary", "")))] if isinstance(quality, Mapping) else []
+
+
+def _tissue(facts: Mapping[str, Any]) -> Rows:
+    made = facts.get("tissue")
+    return [("tissue map from", f"{made['source']}: {made['reason']}")] if made is not None else []
 
 
 def stage_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -116,10 +116,8 @@ def tissue_from_freesurfer(
     """
     options = options or TissueOptions()
     tissue_of = freesurfer_tissues(options)
-    found = np.unique(labels)
+    found, kinds = _kinds(labels, tissue_of)
     unknown = tuple(int(label) for label in found if label != 0 and int(label) not in tissue_of)
-    numbers = np.array([tissue_of.get(int(label), -1) for label in found], dtype=np.int8)
-    kinds = numbers[np.searchsorted(found, labels)]
     for tissue, name, instead in ((CORTEX, "cortex", "1001 to 2035"), (WHITE, "white matter", "2 and 41")):
         if not (kinds == tissue).any():
             message = (
@@ -134,6 +132,17 @@ def tissue_from_freesurfer(
     for tissue in range(_N_TISSUES):
         fractions[..., tissue] = kinds == tissue
     return TissueMap(fractions, grid), unknown
+
+
+def _kinds(labels: NDArray[np.integer], tissue_of: dict[int, int]) -> tuple[NDArray[np.integer], NDArray[np.int8]]:
+    """Distinct labels, and the tissue of each voxel, -1 where there is none."""
+    if labels.size and labels.min() >= 0 and labels.max() < _TABLE_SIZE:
+        # FreeSurfer's numbers: by a table, in a tenth of the time and memory of sorting.
+        table = np.array([tissue_of.get(label, -1) for label in range(int(labels.max()) + 1)], dtype=np.int8)
+        return np.flatnonzero(np.bincount(labels.reshape(-1))), table[labels]
+    found, index = np.unique(labels, return_inverse=True)
+    numbers = np.array([tissue_of.get(int(label), -1) for label in found], dtype=np.int8)
+    return found, numbers[index].reshape(labels.shape)
 
 
 def _some(found: NDArray[np.integer]) -> str:
