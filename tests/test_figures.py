@@ -7,6 +7,7 @@ from tractome.datatypes.connectome import Connectome, Measure
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.parcellation import Parcellation, RegionTable
 from tractome.io.figures import draw_colour_fa, draw_connectome, draw_labels, draw_matrices, draw_streamlines, to_ras
+from tractome.io.outlines import draw_outlines
 
 SHAPE = (6, 7, 8)
 
@@ -77,6 +78,47 @@ def test_labels_are_looked_up_through_the_world(tmp_path):
     far[0, 3] = 100.0
     draw_labels(tmp_path / "b.png", background, Grid(SHAPE, far), parcellation)
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+
+
+def _halves(grid):
+    """Two regions, left and right of the middle of the world."""
+    world = grid.to_world(np.stack(np.meshgrid(*map(np.arange, grid.shape), indexing="ij"), axis=-1))
+    labels = np.where(np.abs(world - (-1, 0, 0)).max(axis=-1) < 9, 1 + (world[..., 0] > -1), 0)
+    return Parcellation.from_labels(labels.astype(np.int64), grid, _regions(2))
+
+
+def test_outlines_lie_where_regions_meet_in_the_world(tmp_path, monkeypatch):
+    """Drawn are the pixels at the rims of the two halves, in their colours, on an interpolated background."""
+    from tractome.io import outlines
+
+    drawn = []
+    monkeypatch.setattr(outlines, "_bare", lambda axes, title: drawn.append((title, axes.images[0].get_array())))
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (19, -20, -20)
+    grid = Grid((20, 20, 20), affine)
+    draw_outlines(tmp_path / "a.png", np.full(grid.shape, 0.5, np.float32), grid, _halves(grid), "grey")
+    title, picture = drawn[2]
+    assert title.startswith("axial")
+    picture = np.asarray(picture).swapaxes(0, 1)
+    is_edge = np.ptp(picture, axis=-1) > 0
+    colours = np.unique(picture[is_edge].round(6), axis=0)
+    assert len(colours) == 2
+    first, second = np.flatnonzero(is_edge.any(axis=1)), np.flatnonzero(is_edge.any(axis=0))
+    # 18 mm wide and deep, at 1 mm; across the middle four columns of pixels at most carry the border of the two.
+    assert len(first) == pytest.approx(18, abs=1) and len(second) == pytest.approx(18, abs=1)
+    middle = is_edge[:, second.mean().astype(int)]
+    assert 3 <= middle.sum() <= 5
+
+
+def test_outlines_do_not_depend_on_the_storage_order(tmp_path):
+    right, left = (np.diag([sign * 2.0, 2.0, 2.0, 1.0]) for sign in (1, -1))
+    right[:3, 3], left[:3, 3] = (-19.3, -20.3, -20.3), (18.7, -20.3, -20.3)
+    right, left = Grid((20, 20, 20), right), Grid((20, 20, 20), left)
+    background = np.random.default_rng(0).random(right.shape).astype(np.float32)
+    draw_outlines(tmp_path / "a.png", background, right, _halves(right), "noise")
+    draw_outlines(tmp_path / "b.png", background[::-1], left, _halves(right), "noise")
+    draw_outlines(tmp_path / "c.png", background[::-1], left, _halves(left), "noise")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
 
 
 @pytest.mark.parametrize("n_edges", [0, 1, 3])

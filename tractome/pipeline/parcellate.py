@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
-from tractome.datatypes.parcellation import RegionTable
+from tractome.datatypes.parcellation import Parcellation, RegionTable
 from tractome.errors import AtlasError, ImageError, OptionError
 from tractome.io.atlases import atlas_files
 from tractome.io.images import read_labels, read_mask, read_volume, write_volume
@@ -86,6 +86,7 @@ def parcellate_subject(
     else:
         register_subject(ledger, options, source.t1, n_threads)
         inputs |= registered_inputs(subject, atlas)
+        inputs |= outlined_images(ledger, source.t1)
     prefix = f"{subject.name}_seg-{atlas}"
     step = Step(
         name=f"parcellate/{atlas}",
@@ -95,6 +96,7 @@ def parcellate_subject(
             f"dwi/{prefix}_dseg.*",
             f"connectivity/{prefix}_regions.tsv",
             f"figures/{prefix}_labels.png",
+            f"figures/{prefix}_outlines-*.png",
         ),
         work=lambda made: _parcellate(ledger, atlas, source, made),
     )
@@ -118,6 +120,8 @@ def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> 
     write_region_table(made(subject.regions(atlas)), regions, parcellation)
     background, _ = read_volume(background_file(ledger))
     draw_labels(made(subject.figure(f"seg-{atlas}_labels")), background, dwi_grid, parcellation)
+    if source.labels is None:
+        _draw_outlines(ledger, atlas, source.t1, parcellation, made)
     return {
         "atlas": atlas,
         "n_regions": regions.n_regions,
@@ -126,6 +130,23 @@ def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> 
         "from_image": regions.from_image,
         **facts,
     }
+
+
+def outlined_images(ledger: Ledger, t1: Path | None) -> dict[str, Path]:
+    """Images over which the outlines of a registered atlas are drawn, by name."""
+    fa = ledger.subject.tensor_map("fa")
+    return ({"fa": fa} if fa.is_file() else {}) | ({"t1": t1} if t1 is not None else {})
+
+
+def _draw_outlines(ledger: Ledger, atlas: str, t1: Path | None, parcellation: Parcellation, made: Made) -> None:
+    from tractome.io.outlines import draw_outlines
+
+    for name, path in outlined_images(ledger, t1).items():
+        volume, grid = read_volume(path)
+        # Labels through a T1 lie on the T1's own voxels, moved into the world of the scan: so must the T1.
+        grid = parcellation.grid if name == "t1" else grid
+        picture = made(ledger.subject.figure(f"seg-{atlas}_outlines-{name}"))
+        draw_outlines(picture, volume, grid, parcellation, {"fa": "FA", "t1": "the T1"}[name])
 
 
 def _own_labels(path: Path, table: Path | None, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable]:
