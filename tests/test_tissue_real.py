@@ -40,7 +40,8 @@ def test_the_scan_alone_brings_streamlines_to_regions(shared_data, tmp_path, sca
     assert "tissue" not in without and with_map["tissue"].facts["source"] == "dwi"
     before, after = without["connect"].facts, with_map["connect"].facts
     assert after["unassigned_share"] < 0.5 * before["unassigned_share"]
-    assert after["homologous_strength_correlation"] > before["homologous_strength_correlation"] - 0.005
+    # Of 10,000 streamlines the correlation is known to about 0.006.
+    assert after["homologous_strength_correlation"] > before["homologous_strength_correlation"] - 0.015
     # Accepted streamlines per seed: not all are rejected.
     share = [
         records["track"].facts["n_accepted"] / records["track"].facts["n_seeds"] for records in (without, with_map)

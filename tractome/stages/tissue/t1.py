@@ -83,7 +83,8 @@ def tissue_from_t1(t1: NDArray[np.float32], brain: NDArray[np.bool_], expected: 
 
 def _by_brightness(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Where there is no template: the nearest of three means, found from evenly spaced ones on (k-means)."""
-    means = np.linspace(*np.percentile(values, (0.5, 99.5)), 3)
+    low, high = np.percentile(values, (0.5, 99.5))
+    means = np.linspace(float(low), float(high), 3)
     for _ in range(_N_MEANS_ROUNDS):
         kind = np.digitize(values, (means[1:] + means[:-1]) / 2)
         means = np.array([values[kind == each].mean() if (kind == each).any() else means[each] for each in range(3)])
