@@ -79,6 +79,14 @@ ReversedFiles = Annotated[
         show_default=False,
     ),
 ]
+PreprocessFirst = Annotated[
+    str,
+    typer.Option(
+        "--preprocess",
+        metavar="auto|yes|no",
+        help="Correct the scan before it is fitted: auto does so with what the data set calls raw.",
+    ),
+]
 T1File = Annotated[
     Path | None,
     typer.Option("--t1", help="T1-weighted image, to bring the atlas to the subject.", show_default=False),

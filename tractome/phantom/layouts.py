@@ -52,8 +52,9 @@ _BIDS = {
     "bval": "sub-01/{ses}dwi/{who}_dwi.bval",
     "bvec": "sub-01/{ses}dwi/{who}_dwi.bvec",
     "t1": "sub-01/{ses}anat/{who}_T1w.nii.gz",
-    # Raw data have no labels; these are the truth's.
-    "labels": "derivatives/truth/sub-01/anat/sub-01_dseg.nii.gz",
+    # Labels and a corrected T1 as from a segmentation of the anatomy.
+    "labels": "derivatives/smriprep/sub-01/anat/sub-01_desc-aparcaseg_dseg.nii.gz",
+    "t1_brain": "derivatives/smriprep/sub-01/anat/sub-01_desc-preproc_T1w.nii.gz",
     "tissue": "derivatives/truth/sub-01/anat/sub-01_label-5tt_probseg.nii.gz",
 }
 LAYOUTS: dict[str, dict[str, str]] = {"plain": _PLAIN, "hcp": _HCP, "qsiprep": _QSIPREP, "bids": _BIDS}
@@ -66,7 +67,7 @@ BY_LAYOUT: dict[str, dict[str, Any]] = {
     "plain": {},
     "hcp": {"storage": "LAS", "value_type": "float32", "label_numbers": "freesurfer"},
     "qsiprep": {"storage": "LPS", "value_type": "float32", "label_numbers": "freesurfer"},
-    "bids": {"storage": "LAS", "n_sessions": 2},
+    "bids": {"storage": "LAS", "n_sessions": 2, "label_numbers": "freesurfer"},
 }
 """Options that go with a layout: how its program stores images and numbers labels."""
 
@@ -104,11 +105,9 @@ def phantom_files(path: str | os.PathLike[str], options: PhantomOptions, session
     names["dwi"] += ".nii" if options.uncompressed else ".nii.gz"
     if not options.gradient_nonlinearity:
         names.pop("grad_dev", None)
-    if options.label_numbers == "rising" and options.layout == "qsiprep":
+    if options.label_numbers == "rising" and options.layout in ("qsiprep", "bids"):
         # Numbers from 1 to N are not FreeSurfer's: another name, and a table beside.
         names["labels"] = names["labels"].replace("desc-aparcaseg", "seg-phantom")
-        names["regions"] = names["labels"].replace(".nii.gz", ".tsv")
-    if options.layout == "bids":
         names["regions"] = names["labels"].replace(".nii.gz", ".tsv")
     who = _names(session) if options.n_sessions > 1 else {"ses": "", "who": "sub-01"}
     return {role: Path(path) / name.format_map(who) for role, name in names.items()}

@@ -13,6 +13,7 @@ from tractome.io.layouts import FoundSubject, LabelImage, find_subject_in
 from tractome.pipeline.fit import ScanFiles, find_scan
 from tractome.pipeline.layout import subject_label
 from tractome.pipeline.parcellate import DEFAULT_ATLAS, OWN_LABELS, LabelSource
+from tractome.pipeline.preprocess import PreprocessFiles, wants_preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,29 @@ class SubjectSources:
     session: str | None = None
     scan_name: str | None = None
 
+    def to_preprocess(self, asked: str, reversed_phase: tuple[Path, ...] = ()) -> tuple[PreprocessFiles | None, str]:
+        """What helps to preprocess the scan, None where it is fitted as it is; and why, where that is worth saying.
+
+        Parameters
+        ----------
+        asked : str
+            See `wants_preprocessing`.
+        reversed_phase : tuple of Path
+            In place of what was found.
+        """
+        found = self.found
+        wanted, why = wants_preprocessing(asked, found.is_preprocessed if found is not None else None)
+        if not wanted:
+            return None, why
+        there = reversed_phase or (found.reverse_phase if found is not None else ())
+        metadata = found.metadata if found is not None else None
+        return PreprocessFiles(self.regions_from.t1, tuple(there), metadata), why
+
+    @property
+    def labels_follow_t1(self) -> bool:
+        """Whether labels lie where the T1 does, and have to be brought to the scan."""
+        return self.found is not None and self.found.labels_follow_t1
+
     def describe(self) -> tuple[str, ...]:
         """What was found and what is used for what, one line each."""
         if self.found is None:
@@ -99,7 +123,8 @@ class SubjectSources:
             named = f", named by {_shown(source.regions, root)}" if source.regions is not None else ""
             others = [name for name in (self.found.label_images if self.found else ()) if name != self.atlas]
             more = f"; --atlas {' or '.join(others)} for others" if others else ""
-            return f"{self.atlas or OWN_LABELS} from {_shown(source.labels, root)}{named}{more}"
+            moved = ", brought to the scan through the T1" if self.labels_follow_t1 else ""
+            return f"{self.atlas or OWN_LABELS} from {_shown(source.labels, root)}{named}{moved}{more}"
         through = _shown(source.t1, root) if source.t1 is not None else "FA (there is no T1)"
         return f"{self.atlas or DEFAULT_ATLAS} through {through}"
 
@@ -227,6 +252,9 @@ def _overridden(found: FoundSubject, given: GivenFiles, atlas: str | None) -> Fo
     changes |= {name: path for name, path in named.items() if path is not None}
     if given.labels is not None:
         changes["label_images"] = {atlas or OWN_LABELS: LabelImage(given.labels, given.regions)}
+        if found.labels_follow_t1:
+            # One image brought to the scan and one that is there already would not fit each other.
+            changes |= {"labels_follow_t1": False, "freesurfer_labels": None}
     elif given.regions is not None:
         changes["label_images"] = {
             name: replace(each, regions=given.regions) for name, each in list(found.label_images.items())[:1]

@@ -55,6 +55,15 @@ class SubjectFolder:
         """Mean b0 volume inside the mask."""
         return self._file("dwi", "desc-b0_dwiref.nii.gz")
 
+    @property
+    def preprocessed(self) -> Path:
+        """The scan after `tractome preprocess`; its gradients lie beside it."""
+        return self._file("dwi", "desc-preproc_dwi.nii.gz")
+
+    def preprocessing(self, what: str, suffix: str = "dwimap.nii.gz") -> Path:
+        """What preprocessing found: ``mask``, ``noise``, ``distortion``, ``bias``, or ``motion`` as a table."""
+        return self._file("dwi", f"desc-{what}_{suffix}")
+
     def tensor_map(self, parameter: str) -> Path:
         """One map of the tensor model: fa, md, ad, rd, s0, noutliers, direction (3 volumes) or colorfa (3 volumes)."""
         return self._file("dwi", f"model-tensor_param-{parameter}_dwimap.nii.gz")
@@ -95,6 +104,10 @@ class SubjectFolder:
     def transform(self) -> Path:
         """The registration of the template to this subject."""
         return self._file("transform", "from-dwi_to-template_xfm.npz")
+
+    def aligned_labels(self, what: str) -> Path:
+        """Labels of the subject's T1, moved into the world of the scan."""
+        return self._file("dwi", f"space-dwi_desc-{what}_dseg.nii.gz")
 
     def labels(self, atlas: str) -> Path:
         """The parcellation of this subject, on a grid of its own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from tractome.options import (
     ExportOptions,
     FitOptions,
     ParcellateOptions,
+    PreprocessOptions,
     ReadOptions,
     TissueOptions,
     TrackOptions,
 )
+from tractome.pipeline.align import align_labels
 from tractome.pipeline.check import CheckedFiles
 from tractome.pipeline.checked import check_subject
 from tractome.pipeline.connect import connect_subject
@@ -23,6 +25,7 @@ from tractome.pipeline.fit import ScanFiles, fit_subject
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject, require_sources
+from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject
 from tractome.pipeline.threads import use_threads
 from tractome.pipeline.tissue import TissueFiles, require_tissue_files, with_tissue
 from tractome.pipeline.track import require_tracking_inputs, track_subject
@@ -53,12 +56,28 @@ class SubjectFiles:
     within: Path | None = None
     freesurfer: Path | None = None
     """Label image with FreeSurfer's numbers, for a tissue map, where the regions come from elsewhere."""
+    labels_follow_t1: bool = False
+    """Whether those labels lie where the T1 lies, and not yet where the scan does."""
+    raw: PreprocessFiles | None = None
+    """What helps to preprocess the scan; None for a scan that is fitted as it is."""
 
     @property
     def tissue_sources(self) -> TissueFiles:
         """Those that a tissue map may be made from."""
         source = self.regions_from
         return TissueFiles(source.t1, self.freesurfer, source.labels, source.regions)
+
+    def aligned(self, ledger: Ledger, options: ParcellateOptions) -> tuple[SubjectFiles, dict[str, StageRecord]]:
+        """The same with labels that lie where the scan does, and the record of bringing them there."""
+        source = self.regions_from
+        paths = {"regions": source.labels, "freesurfer": self.freesurfer if self.freesurfer != source.labels else None}
+        images = {what: path for what, path in paths.items() if path is not None}
+        if not self.labels_follow_t1 or not images:
+            return self, {}
+        record, moved = align_labels(ledger, options, source.t1, images)
+        there = {images[what]: path for what, path in moved.items()}
+        labels, freesurfer = (there[path] if path is not None else None for path in (source.labels, self.freesurfer))
+        return replace(self, regions_from=replace(source, labels=labels), freesurfer=freesurfer), {"align": record}
 
     def checked(self, atlas: str | None = None) -> CheckedFiles:
         """Those that are checked before anything is computed; `atlas` is the name of the parcellation."""
@@ -76,6 +95,7 @@ class RunOptions:
     """The options of every stage."""
 
     read: ReadOptions = field(default_factory=ReadOptions)
+    preprocess: PreprocessOptions = field(default_factory=PreprocessOptions)
     fit: FitOptions = field(default_factory=FitOptions)
     parcellate: ParcellateOptions = field(default_factory=ParcellateOptions)
     tissue: TissueOptions = field(default_factory=TissueOptions)
@@ -108,11 +128,18 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     first: dict[str, StageRecord] = {}
     if options.check:
         first["check"] = check_subject(ledger, files.checked(options.parcellate.atlas), options.read, options.accept)
-    done = {**first, "fit": fit_subject(ledger, files.scan, options.read, options.fit)}
+    scan = files.scan
+    if files.raw is not None:
+        scan = preprocess_subject(ledger, scan, options.read, options.preprocess, files.raw)
+        first["preprocess"] = ledger.finished("preprocess")
+    first["fit"] = fit_subject(ledger, scan, options.read, options.fit)
+    files, aligned = files.aligned(ledger, options.parcellate)
+    first |= aligned
+    done = dict(first)
     done["parcellate"] = parcellate_subject(ledger, options.parcellate, files.regions_from, options.track.n_threads)
     if files.regions_from.labels is None:
         # Before parcellate in the summary, as it was in time.
-        done = {**first, "fit": done["fit"], "register": ledger.finished("register"), "parcellate": done["parcellate"]}
+        done = {**first, "register": ledger.finished("register"), "parcellate": done["parcellate"]}
     atlas = str(done["parcellate"].facts["atlas"])
     tracking, tissue = with_tissue(
         ledger, files.tracking, options.tissue, files.tissue_sources, options.parcellate, options.track.n_threads

@@ -8,6 +8,7 @@ from tractome.options import (
     ExportOptions,
     FitOptions,
     ParcellateOptions,
+    PreprocessOptions,
     ReadOptions,
     TissueOptions,
     TrackOptions,
@@ -28,9 +29,11 @@ from tractome_cli.params import (
     IncludeMasks,
     LabelsFile,
     MaskFile,
+    PreprocessFirst,
     RegionsFile,
     ResponseFiles,
     ResultsFolder,
+    ReversedFiles,
     RunPath,
     ScanFile,
     ScanName,
@@ -51,6 +54,7 @@ EXAMPLE = "tractome run my_subject --out results"
 
 @command(
     ReadOptions,
+    PreprocessOptions,
     FitOptions,
     ParcellateOptions,
     TissueOptions,
@@ -82,6 +86,8 @@ def run(
     session: SessionLabel = None,
     scan: ScanName = None,
     tractogram: Whole = None,
+    preprocess: PreprocessFirst = "auto",
+    reversed_b0: ReversedFiles = None,
     check: CheckFirst = True,
     accept: Accepted = None,
     dry_run: DryRun = False,
@@ -117,6 +123,7 @@ def run(
         return
     options = RunOptions(
         read=chosen[ReadOptions],
+        preprocess=chosen[PreprocessOptions],
         fit=chosen[FitOptions],
         parcellate=replace(chosen[ParcellateOptions], atlas=sources.atlas),
         tissue=chosen[TissueOptions],
@@ -129,7 +136,18 @@ def run(
     )
     masks = (seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
     freesurfer = sources.found.freesurfer_labels if sources.found is not None else None
-    files = SubjectFiles(sources.scan, sources.regions_from, sources.tissue, *masks, freesurfer)
+    raw, why = sources.to_preprocess(preprocess, tuple(reversed_b0 or ()))
+    if why:
+        terminal.note(why)
+    files = SubjectFiles(
+        sources.scan,
+        sources.regions_from,
+        sources.tissue,
+        *masks,
+        freesurfer=freesurfer,
+        labels_follow_t1=sources.labels_follow_t1,
+        raw=raw,
+    )
     place = {"session": sources.session, "scan": sources.scan_name}
     with new_subject(out, sources.scan.dwi, sources.label, terminal, **place, force=force) as ledger:
         summary = summarise(ledger.subject, run_subject(ledger, files, options))

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tractome.errors import LayoutError
-from tractome.io.layouts.found import FoundSubject, Scan
+from tractome.io.layouts.found import FoundSubject, LabelImage, Scan
 from tractome.io.layouts.names import entities, images, read_sidecars, stem
 
 NAME = "bids"
 
 _WHO = ("sub", "ses")
+SEGMENTATIONS = {"aparcaseg": "freesurfer-dk-84", "aparca2009saseg": "freesurfer-a2009s-164"}
+"""Atlas of FreeSurfer's labels, by the description in their name."""
+
 _MIN_DIRECTIONS = 6
 _WEIGHTED = 50.0
 
@@ -109,6 +112,7 @@ def describe(scan: Scan) -> FoundSubject:
     bval, bvec = gradients_of(scan)
     sidecars = inherited(scan, ".json")
     notices: list[str] = []
+    labels, t1 = _segmented(scan)
     return FoundSubject(
         layout=NAME,
         root=scan.root,
@@ -121,7 +125,10 @@ def describe(scan: Scan) -> FoundSubject:
         sidecars=tuple(sidecars),
         metadata=read_sidecars(sidecars),
         reverse_phase=_reverse_phase(scan),
-        t1=_t1(scan, notices),
+        t1=t1 if t1 is not None else _t1(scan, notices),
+        label_images=labels,
+        freesurfer_labels=next((each.path for each in labels.values()), None),
+        labels_follow_t1=bool(labels),
         is_preprocessed=False,
         notices=(*notices, *_preprocessed_elsewhere(scan)),
     )
@@ -161,6 +168,20 @@ def _t1(scan: Scan, notices: list[str]) -> Path | None:
             notices.append(f"The session has no T1; that of {folder.name} is used.")
         return found[0]
     return None
+
+
+def _segmented(scan: Scan) -> tuple[dict[str, LabelImage], Path | None]:
+    """FreeSurfer's labels in a derivative of the anatomy (fMRIPrep's, sMRIPrep's), and the T1 that they lie on."""
+    pattern = f"derivatives/*/sub-{scan.subject}/**/anat/sub-{scan.subject}*_desc-aparc*aseg_dseg.nii*"
+    for path in sorted(scan.root.glob(pattern), key=lambda each: (entities(each).get("ses") != scan.session, each)):
+        named = entities(path)
+        same = [each for each in images(path.parent, "*_desc-preproc_T1w") if "space" not in entities(each)]
+        if "space" in named or named["desc"] not in SEGMENTATIONS or not same:
+            continue
+        pairs = ((SEGMENTATIONS[desc], desc) for desc in SEGMENTATIONS)
+        others = {name: path.with_name(path.name.replace(named["desc"], desc)) for name, desc in pairs}
+        return {name: LabelImage(other) for name, other in others.items() if other.is_file()}, same[0]
+    return {}, None
 
 
 def _preprocessed_elsewhere(scan: Scan) -> list[str]:

@@ -9,15 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from tractome.errors import TractomeError
+from tractome.io.gradients import read_gradients
 from tractome.io.layouts import bids
 from tractome.io.layouts.found import FoundSubject, LabelImage, Scan
 from tractome.io.layouts.names import entities, first, images, read_sidecars, stem
+from tractome.io.nifti import open_nifti
+from tractome.options import ReadOptions
 
 NAME = "derivatives"
 QSIPREP = "qsiprep"
 
 _SPACES = ("ACPC", "T1w", None)
 """Spaces of a scan, the preferred one first: the subject's own. Scans in a template's space are passed over."""
+_SAME_DEG = 2.0
 _OF_ANOTHER_KIND = ("desc", "model", "param", "label", "seg", "atlas", "res")
 
 
@@ -51,6 +58,7 @@ def describe(scan: Scan) -> FoundSubject:
     if table.is_file():
         bval, bvec = table, None
         others = tuple(path for path in (table.with_suffix(".bval"), table.with_suffix(".bvec")) if path.is_file())
+        notices += _disagreement(scan.dwi, table, others)
     else:
         bval, bvec = bids.gradients_of(scan)
     sidecars = bids.inherited(scan, ".json")
@@ -82,6 +90,28 @@ def describe(scan: Scan) -> FoundSubject:
         is_preprocessed=True,
         notices=tuple(notices),
     )
+
+
+def _disagreement(dwi: Path, table: Path, others: tuple[Path, ...]) -> list[str]:
+    """Say by how much the directions of an FSL pair differ from those of the table that is used."""
+    if len(others) != 2:
+        return []
+    try:
+        grid = open_nifti(dwi).grid
+        first = read_gradients(table, None, grid, None, ReadOptions()).gradients
+        second = read_gradients(others[0], others[1], grid, None, ReadOptions()).gradients
+    except TractomeError:
+        return []  # what cannot be read is not used; the table itself is read, and judged, later
+    if first.n_volumes != second.n_volumes:
+        return [f"{others[0].name} has {second.n_volumes} volumes, {table.name} {first.n_volumes}: the latter is used."]
+    weighted = ~first.is_b0
+    cosines = np.abs((first.bvecs * second.bvecs).sum(axis=1))[weighted]
+    apart = float(np.rad2deg(np.arccos(np.clip(cosines, 0, 1))).max(initial=0.0))
+    if apart < _SAME_DEG:
+        return []
+    return [
+        f"{others[1].name} differs from {table.name} by up to {apart:.0f} degrees in the world: the latter is used."
+    ]
 
 
 def _told_apart(scan: Scan) -> str | None:
@@ -126,10 +156,9 @@ def _labels(scan: Scan) -> dict[str, LabelImage]:
     anatomical = [path for path in _anatomical(scan) if path.name.split(".")[0].endswith("_dseg")]
     found: dict[str, LabelImage] = {}
     for path in anatomical:
-        if entities(path).get("desc") == "aparcaseg":
-            found.setdefault("freesurfer-dk-84", LabelImage(path))
-        elif entities(path).get("desc") == "aparca2009saseg":
-            found.setdefault("freesurfer-a2009s-164", LabelImage(path))
+        name = bids.SEGMENTATIONS.get(entities(path).get("desc", ""))
+        if name is not None:
+            found.setdefault(name, LabelImage(path))
     for path in (*beside, *anatomical):
         atlas = entities(path).get("atlas") or entities(path).get("seg")
         table = _table_of(path, scan.root, atlas) if atlas else None

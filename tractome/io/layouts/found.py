@@ -75,10 +75,12 @@ class FoundSubject:
     t1, t1_mask : Path or None
         T1-weighted image and its brain mask.
     label_images : mapping of str to LabelImage
-        Labels in the space of the scan, by name of the parcellation; the first is the default.
+        Labels of this subject, by name of the parcellation; the first is the default.
     freesurfer_labels : Path or None
         An image with FreeSurfer's numbers of cortex, white matter and deep structures, from which a tissue map can be
         made.
+    labels_follow_t1 : bool
+        Whether these labels lie where the T1 lies, as it was measured, and not where the scan does.
     tissue : Path or None
         Five-tissue-type image.
     is_preprocessed : bool or None
@@ -105,6 +107,7 @@ class FoundSubject:
     t1_mask: Path | None = None
     label_images: Mapping[str, LabelImage] = field(default_factory=dict)
     freesurfer_labels: Path | None = None
+    labels_follow_t1: bool = False
     tissue: Path | None = None
     is_preprocessed: bool | None = None
     notices: tuple[str, ...] = ()

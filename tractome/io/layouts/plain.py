@@ -21,6 +21,8 @@ NAME = "plain"
 MIN_VOLUMES = 7
 """A b0 and six directions."""
 _MAX_DEPTH = 2
+_RESULTS = ("provenance.json", "dataset_description.json")
+"""In a folder of results, or of a data set of its own."""
 _MAX_FILES = 2000
 _MAX_TABLE_BYTES = 2_000_000
 _TABLE_ENDINGS = (".bval", ".bvec", ".bvals", ".bvecs", ".b", ".grad", ".txt", ".csv", ".tsv", ".dat", "")
@@ -82,7 +84,7 @@ def _files(root: Path) -> list[Path]:
         for path in sorted(folder.iterdir()):
             if path.name.startswith("."):
                 continue
-            if path.is_dir() and depth < _MAX_DEPTH:
+            if path.is_dir() and depth < _MAX_DEPTH and not any((path / mark).exists() for mark in _RESULTS):
                 folders.append((path, depth + 1))
             elif path.is_file():
                 found.append(path)
