@@ -34,6 +34,7 @@ from rows_dipy import against_dipy
 from rows_fit import csd, msmt, tensor
 from rows_seeds import accuracy_of_seeds
 from rows_track import track, track_best
+from rows_weigh import weigh, weigh_truth
 from settings import HERE, YARDSTICK, Settings, quick_settings
 from subjects import subjects
 from table import render
@@ -45,6 +46,8 @@ COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
     "msmt": msmt,
     "track": track,
     "track-best": track_best,
+    "weigh": weigh,
+    "weigh-truth": weigh_truth,
     "dipy": against_dipy,
     "curves": curves,
     "accuracy": accuracy,

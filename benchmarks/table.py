@@ -144,8 +144,20 @@ def _growth(record: Record) -> str:
     )
 
 
+def _weights(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        scores = record["scores"]
+        cells = [f"{number(scores[kind]['r'])} / {number(scores[kind]['ap'])}" for kind in scores]
+        rows.append([record["subject"], record["seeds"], f"{record['n_streamlines']:,}", *cells])
+    heads = ["subject", "seeds", "streamlines", *(f"{kind}, r / AP" for kind in records[0]["scores"])]
+    return table(heads, rows)
+
+
 def render(name: str, records: list[Record]) -> str:
     """The Markdown of one comparison's records."""
+    if name == "weigh-truth":
+        return _weights(records)
     if name == "accuracy":
         return _accuracy(records)
     if name == "accuracy-seeds":
@@ -159,7 +171,8 @@ def render(name: str, records: list[Record]) -> str:
 def section(name: str, result: Record) -> str:
     """A table with the machine, the versions and the date it belongs to."""
     quick = " **Tiny sizes: these figures mean nothing.**" if result["quick"] else ""
-    repeats = f"Median of {result['repeats']}. " if name not in ("accuracy", "accuracy-seeds", "curves") else ""
+    is_timed = name not in ("accuracy", "accuracy-seeds", "curves", "weigh-truth")
+    repeats = f"Median of {result['repeats']}. " if is_timed else ""
     head = f"{repeats}{result['when']}, {machine.sentence(result['machine'])}.{quick}"
     return f"{render(name, result['records'])}\n\n{head}"
 
