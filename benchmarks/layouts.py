@@ -5,8 +5,8 @@
 Prints, for each variant against the plain one stored as RAS: Pearson correlation of the counts over all edges; the
 largest difference of the FA maps over voxels that both have (those stored straight have the same voxels; oblique ones
 are compared at the same places, interpolated); how far the mean FA of all streamlines is apart, and that of well-filled
-edges, which differs by the chance of tracking. Raw BIDS has neither labels nor tissues of its own: it is given the
-truth's.
+edges, which differs by the chance of tracking. Raw BIDS is not preprocessed here, and is given the tissues that the
+others have; its labels come through the T1. Results that are there are compared as they are; --again makes them anew.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ VARIANTS = (
 )
 
 
-def run(variant: Variant, voxel_size: float, n_streamlines: int) -> Path:
-    """Folder of the results of a variant; the phantom is made where it is not there."""
+def run(variant: Variant, voxel_size: float, n_streamlines: int, again: bool) -> Path:
+    """Folder of the results of a variant; phantom and results are made where they are not there."""
     folder = OUT / f"subject-{variant.name}-{voxel_size:g}"
     common = ["--seed", "3", "--label-numbers", "freesurfer", "--value-type", "int16"]
     if not (folder / "phantom.json").exists():
@@ -66,11 +66,14 @@ def run(variant: Variant, voxel_size: float, n_streamlines: int) -> Path:
         kind = ["--layout", variant.layout, "--storage", variant.storage, "--voxel-size", f"{voxel_size:g}"]
         run_measured([PROGRAM, "phantom", folder, *kind, *common], OUT / f"{variant.name}.log")
     out = OUT / f"results-{variant.name}-{voxel_size:g}"
+    if again:
+        shutil.rmtree(out, ignore_errors=True)
+    if found := list(out.glob("sub-*/**/*_connectome.npz")):
+        return found[0].parents[1]
     words: list[str | Path] = ["--out", out, "--streamlines", str(n_streamlines), "--formats", "npz"]
     if variant.layout == "bids":
         truth = folder / "derivatives" / "truth" / "sub-01" / "anat"
-        words += ["--session", "1", "--labels", truth / "sub-01_dseg.nii.gz", "--regions", truth / "sub-01_dseg.tsv"]
-        words += ["--tissue", truth / "sub-01_label-5tt_probseg.nii.gz"]
+        words += ["--session", "1", "--preprocess", "no", "--tissue", truth / "sub-01_label-5tt_probseg.nii.gz"]
     run_measured([PROGRAM, "run", folder, *words], OUT / f"{variant.name}.log")
     return next(out.glob("sub-*/**/provenance.json")).parent
 
@@ -112,10 +115,11 @@ def main() -> None:
     parser.add_argument("--streamlines", type=int, default=200_000)
     parser.add_argument("--voxel-size", type=float, default=2.0)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--again", action="store_true")
     given = parser.parse_args()
     OUT.mkdir(parents=True, exist_ok=True)
     chosen = [each for each in VARIANTS if not given.only or each.name in given.only or each is VARIANTS[0]]
-    results = {each.name: run(each, given.voxel_size, given.streamlines) for each in chosen}
+    results = {each.name: run(each, given.voxel_size, given.streamlines, given.again) for each in chosen}
     first, found = results[VARIANTS[0].name], {}
     heads = ("FA map: median, largest", "mean FA", "FA of edges: median, largest")
     print(f"{'variant':18s} {'r(count)':>9s} {heads[0]:>24s} {heads[1]:>8s} {heads[2]:>30s}")
