@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from tractome.options import PhantomOptions
-from tractome.phantom import make_phantom
+from tractome.phantom import Phantom, make_phantom
 
 OPTIONS = PhantomOptions(
     voxel_size_mm=4.0,
@@ -98,7 +98,10 @@ class Specimen:
 
 @cache
 def _made() -> Specimen:
-    phantom = make_phantom(OPTIONS)
+    return _specimen_of(make_phantom(OPTIONS))
+
+
+def _specimen_of(phantom: Phantom) -> Specimen:
     structural, grid = phantom.structural, phantom.grid
     dwi = np.zeros((*grid.shape, phantom.gradients.n_volumes), dtype=np.int16)
     for index, volume in enumerate(phantom.scan_volumes()):
@@ -170,3 +173,43 @@ def renamed(subject: Specimen, **names: str) -> Specimen:
     for role, name in names.items():
         subject.images[role] = dataclasses.replace(subject.images[role], name=name)
     return subject
+
+
+def from_folder(folder: Path, with_mask: bool = False) -> Specimen:
+    """A scan on disk as a specimen: b0 first; its own mask, or with `with_mask` one made from the b0."""
+    from tractome.datatypes.grid import Grid
+    from tractome.stages.mask import make_brain_mask
+
+    def load(name: str, role_name: str) -> Image:
+        image = nib.load(folder / name)
+        return Image(np.asarray(image.dataobj), image.affine, role_name)
+
+    bvals, bvecs = (np.loadtxt(folder / f"dwi.{kind}", ndmin=2) for kind in ("bval", "bvec"))
+    bvals, bvecs = bvals.ravel(), np.nan_to_num(bvecs.T if len(bvecs) == 3 else bvecs)
+    order = np.argsort(bvals > 50, kind="stable")
+    images = {"dwi": load("dwi.nii.gz", "dwi.nii")}
+    dwi = images["dwi"]
+    dwi.values = np.ascontiguousarray(dwi.values[..., order])
+    if (folder / "mask.nii.gz").exists():
+        images["mask"] = load("mask.nii.gz", "mask.nii")
+    elif with_mask:
+        b0 = dwi.values[..., bvals[order] <= 50].mean(axis=3, dtype=np.float32)
+        images["mask"] = Image(make_brain_mask(b0, Grid(b0.shape, dwi.affine)), dwi.affine, "mask.nii")
+    for role, name in (("t1", "T1w"), ("labels", "labels"), ("tissue", "5tt")):
+        if (folder / f"{name}.nii.gz").exists():
+            images[role] = load(f"{name}.nii.gz", f"{name}.nii")
+    table = folder / "regions.tsv"
+    lines = table.read_text().splitlines() if table.exists() else []
+    return Specimen(images, bvals[order], bvecs[order], lines, {} if lines else {"regions": ""})
+
+
+def hcp_shaped(folder: Path) -> Specimen:
+    """A synthetic subject with the gradient table of the Human Connectome Project, in coarse voxels."""
+    from tractome.io.gradients import read_gradients
+    from tractome.options import ReadOptions
+    from tractome.phantom import phantom_grid
+
+    changes = {"voxel_size_mm": 5.0, "anatomy_voxel_size_mm": 4.0, "storage": "LAS", "n_bundles": 60}
+    options = dataclasses.replace(OPTIONS, **changes)
+    table = read_gradients(folder / "bvals", folder / "bvecs", phantom_grid(options), None, ReadOptions()).gradients
+    return _specimen_of(make_phantom(options, table))

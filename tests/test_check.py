@@ -1,11 +1,14 @@
 """A check names the fault of each spoiled subject, and nothing else; and is silent on good ones."""
 
 import importlib
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from broken import BROKEN
 from specimen import OPTIONS, renamed, specimen, stored_as, turned
+from typer.testing import CliRunner
 
 from tractome.datatypes.findings import CheckReport, Finding
 from tractome.errors import OptionError, TractomeError
@@ -14,6 +17,7 @@ from tractome.pipeline.check import CheckedFiles, check_files, require_sound
 from tractome.pipeline.fit import ScanFiles
 from tractome.pipeline.parcellate import LabelSource
 from tractome.stages.check import CATALOGUE, LIMITS, Inspection
+from tractome_cli.app import app
 
 importlib.import_module("broken_images")  # adds its rows
 
@@ -94,6 +98,20 @@ def test_there_are_enough_faults_and_every_finding_has_one():
     assert without == {"gradients-unusable"}
 
 
+DOCUMENT = Path(__file__).parents[1] / "docs" / "check.md"
+
+
+@pytest.mark.skipif(not DOCUMENT.exists(), reason="only in a checkout")
+def test_the_page_lists_every_finding_and_every_limit():
+    page = DOCUMENT.read_text(encoding="utf-8")
+    for name, kind in CATALOGUE.items():
+        assert f"| `{name}` | {kind.severity} | {kind.meaning} |" in page
+    for name, limit in LIMITS.items():
+        sign = "at most" if limit.is_highest else "at least"
+        assert f"| `{name}` | {limit.meaning} | {sign} {limit.value:g} {limit.unit} |" in page
+    assert f"{len(BROKEN)} faults" in page
+
+
 @pytest.mark.parametrize(("axis", "fix"), [(0, "negate x"), (1, "negate y"), (2, "negate z")])
 def test_the_fix_of_a_flip_is_that_flip(axis, fix, tmp_path):
     subject = turned(specimen(), (14, -11)).without("t1", "labels", "tissue", "regions")
@@ -151,3 +169,46 @@ def test_a_finding_is_of_a_known_severity():
     report = CheckReport((Finding("a", "warn", "dwi", ""), Finding("b", "refuse", "dwi", "")))
     assert report.names == ("b", "a")
     assert report.verdict == "refused"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A subject as plain files, to be found by its path."""
+    subject = renamed(specimen(), dwi="dwi.nii.gz", mask="mask.nii.gz", labels="labels.nii.gz", t1="T1w.nii.gz")
+    renamed(subject, tissue="5tt.nii.gz").write(tmp_path)
+    return tmp_path
+
+
+def _spoiled(folder):
+    for path in (folder / "dwi.bvec",):
+        rows = np.loadtxt(path)
+        np.savetxt(path, rows * [[1], [-1], [1]])
+    return folder
+
+
+def test_the_command_finds_the_files_and_answers_with_its_exit_code(folder):
+    shown = CliRunner().invoke(app, ["check", str(folder), "--json"])
+    assert shown.exit_code == 0
+    answer = json.loads(shown.stdout)
+    assert answer["verdict"] == "clean"
+    assert set(answer["files"]) == {"dwi", "bval", "bvec", "mask", "t1", "labels", "regions", "tissue"}
+    assert {"signal.snr", "mask.shift_mm", "labels.inside"} <= set(answer["measures"])
+
+
+def test_the_command_refuses_warns_and_accepts(folder):
+    _spoiled(folder)
+    runner = CliRunner()
+    refused = runner.invoke(app, ["check", str(folder)])
+    assert refused.exit_code == 2
+    assert "gradient-orientation" in refused.stdout
+    assert "negate y" in refused.stdout
+    accepted = runner.invoke(app, ["check", str(folder), "--accept", "gradient-orientation", "--json"])
+    assert accepted.exit_code == 0
+    assert [each["name"] for each in json.loads(accepted.stdout)["findings"]] == ["gradient-orientation"]
+    # Without its volumes nothing can be said about it.
+    assert runner.invoke(app, ["check", str(folder), "--quick"]).exit_code == 0
+    regions = folder / "regions.tsv"
+    regions.write_text("\n".join(regions.read_text().splitlines()[:-3]) + "\n")
+    warned = runner.invoke(app, ["check", str(folder), "--quick"])
+    assert warned.exit_code == 1
+    assert "labels-not-in-table" in warned.stdout

@@ -46,7 +46,7 @@ def check_gradients(
         return
     directions = vectors[has_direction]
     directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
-    _check_coverage(inspection, directions)
+    _check_coverage(inspection, directions, bvals[has_direction])
     _check_shells(inspection, bvals, b0_threshold_s_per_mm2)
 
 
@@ -120,7 +120,7 @@ def _check_lengths(
     return there
 
 
-def _check_coverage(inspection: Inspection, directions: NDArray[np.float64]) -> None:
+def _check_coverage(inspection: Inspection, directions: NDArray[np.float64], bvals: NDArray[np.float64]) -> None:
     n_distinct = count_directions(directions)
     inspection.facts["distinct directions"] = str(n_distinct)
     if n_distinct < MIN_DIRECTIONS:
@@ -146,7 +146,10 @@ def _check_coverage(inspection: Inspection, directions: NDArray[np.float64]) -> 
         )
         inspection.find("directions-degenerate", message, n_distinct=n_distinct)
         return
-    condition, gap = float(singular[0] / singular[-1]), _largest_gap(directions, n_distinct)
+    condition = float(singular[0] / singular[-1])
+    # Shell by shell: those of several shells together need not be spread evenly.
+    shells = [directions[list(shell.volumes)] for shell in GradientTable(bvals, directions, 0.0).shells]
+    gap = max((_largest_gap(shell) for shell in shells if len(shell) >= MIN_DIRECTIONS), default=1.0)
     uneven = inspection.is_beyond("gradients.condition", condition)
     if inspection.is_beyond("gradients.gap", gap) or uneven:
         message = (
@@ -157,14 +160,14 @@ def _check_coverage(inspection: Inspection, directions: NDArray[np.float64]) -> 
         inspection.find("directions-uneven", message, gap_ratio=gap, condition=condition)
 
 
-def _largest_gap(directions: NDArray[np.float64], n_distinct: int) -> float:
+def _largest_gap(directions: NDArray[np.float64]) -> float:
     """Angle from the emptiest place on the sphere to the nearest axis, over the radius of an even share of it."""
     n_places = 2000
     z = (np.arange(n_places) + 0.5) / n_places
     turn = np.arange(n_places) * np.pi * (3 - np.sqrt(5))
     places = np.stack([np.sqrt(1 - z * z) * np.cos(turn), np.sqrt(1 - z * z) * np.sin(turn), z], axis=1)
     nearest = np.abs(places @ directions.T).max(axis=1).clip(max=1.0)
-    return float(np.arccos(nearest.min()) / np.arccos(1 - 1 / n_distinct))
+    return float(np.arccos(nearest.min()) / np.arccos(1 - 1 / count_directions(directions)))
 
 
 def _check_shells(inspection: Inspection, bvals: NDArray[np.float64], threshold: float) -> None:

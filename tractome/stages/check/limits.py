@@ -48,7 +48,9 @@ LIMITS: dict[str, Limit] = {
     "header.largest_voxel_mm": _at_most(8.0, "mm", "longest side of a voxel"),
     "dwi.anisotropy": _at_most(2.5, "ratio", "longest side of a voxel over the shortest"),
     "gradients.condition": _at_most(3.0, "ratio", "condition number of the tensor's design matrix"),
-    "gradients.gap": _at_most(1.9, "ratio", "largest hole between directions over that of an even spread"),
+    "gradients.gap": _at_most(
+        1.9, "ratio", "largest hole in a shell over that of an even spread"
+    ),
     "gradients.shell_width": _at_most(100.0, "s/mm2", "widest shell"),
     "gradients.volumes_per_b0": _at_most(64.0, "volumes", "weighted volumes per b0"),
     "gradients.absent_share": _at_most(0.1, "share", "weighted volumes without a direction"),
@@ -64,7 +66,7 @@ LIMITS: dict[str, Limit] = {
     "signal.clipped": _at_most(0.002, "share", "values at the highest one that occurs"),
     "signal.levels": _at_least(50.0, "values", "distinct values in the first b0 of the brain"),
     "signal.empty_share": _at_most(0.1, "share", "volumes that hold nothing"),
-    "signal.slice_drop": _at_most(0.35, "log ratio", "deepest drop of a slice against its neighbours"),
+    "signal.slice_drop": _at_most(0.25, "log ratio", "deepest drop of a slice against its neighbours"),
     "signal.oddness": _at_most(0.3, "r", "correlation lost against the other volumes of the shell"),
     "signal.level": _at_most(0.3, "log ratio", "level of a volume against its shell"),
     "signal.shift_mm": _at_most(2.5, "mm", "shift of a volume against its shell"),

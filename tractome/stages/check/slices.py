@@ -10,6 +10,8 @@ from tractome.stages.check.sampled import SampledScan
 
 _MIN_VOXELS = 30
 """Sampled voxels of a slice, for its mean to count."""
+_MIN_SHARE = 0.15
+"""Of the voxels of the largest slice, for a drop to count."""
 _MIN_GROUP = 5
 
 
@@ -34,10 +36,13 @@ def check_slices(inspection: Inspection, scan: SampledScan, axis: int) -> None:
     sums = np.zeros((n_slices, scan.signal.shape[1]))
     sums[counts > 0] = np.add.reduceat(scan.signal[order], starts, axis=0)
     means = sums[filled] / counts[filled, None]
-    empty = (means == 0) & (scan.levels > 0)
+    # Zero where other volumes have signal: a mask may reach beyond the field of view.
+    empty = (means == 0) & (scan.levels > 0) & (np.median(means, axis=1, keepdims=True) > 0)
     if empty.any():
         _find(inspection, scan, "zero-slices", filled, empty, "hold only zeros inside the brain")
+    # The outermost slices hold few voxels of the brain, which a slight motion exchanges.
     drops = np.where(empty, 0.0, slice_drops(means, filled, scan.groups))
+    drops[counts[filled] < _MIN_SHARE * counts.max()] = 0.0
     dark = inspection.beyond("signal.slice_drop", drops)
     if dark.any():
         _find(inspection, scan, "dropped-slices", filled, dark, "are much darker than their neighbours")
