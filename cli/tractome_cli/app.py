@@ -11,6 +11,7 @@ import typer
 
 import tractome
 from tractome_cli.commands import (
+    analyze,
     atlas,
     check,
     compare,
@@ -21,6 +22,7 @@ from tractome_cli.commands import (
     import_,
     parcellate,
     phantom,
+    preprocess,
     run,
     tissue,
     track,
@@ -53,7 +55,23 @@ def _root(
     pass
 
 
-for module in (run, check, fit, parcellate, tissue, track, weigh, connect, import_, export, dataset, compare, phantom):
+for module in (
+    run,
+    check,
+    preprocess,
+    fit,
+    parcellate,
+    tissue,
+    track,
+    weigh,
+    connect,
+    import_,
+    export,
+    dataset,
+    compare,
+    analyze,
+    phantom,
+):
     name = module.__name__.rpartition(".")[2]
     # `import` is a word of Python: its module and function end in an underscore.
     app.command(name.rstrip("_"), epilog=f"Example: {module.EXAMPLE}")(getattr(module, name))

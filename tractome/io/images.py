@@ -199,7 +199,7 @@ def read_orientation_field(path: PathLike, mask_path: PathLike | None = None) ->
         The mask is on another grid.
     """
     file = _open(path, 4, "an FOD image")
-    facts = _read_sidecar(path)
+    facts = read_facts(path)
     basis = str(facts.get("OrientationEncoding", {}).get("SphericalHarmonicBasis", SH_BASIS))
     if basis.lower() not in (SH_BASIS, "mrtrix"):
         message = f"{path} is in the SH basis {basis}; MRtrix3's is needed. Convert it, for example with dipy."
@@ -220,7 +220,8 @@ def read_orientation_field(path: PathLike, mask_path: PathLike | None = None) ->
     return OrientationField(coefficients, mask, file.grid, method=str(facts.get("Method", "csd")))
 
 
-def _read_sidecar(path: PathLike) -> dict[str, Any]:
+def read_facts(path: PathLike) -> dict[str, Any]:
+    """Read the JSON file beside an image; nothing when there is none."""
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
         return {}

@@ -13,6 +13,7 @@ from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subjec
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener, LogListener
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject
+from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject, preprocess_summary, wants_preprocessing
 from tractome.pipeline.register import earlier_t1
 from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
 from tractome.pipeline.subject import new_subject, old_subject
@@ -32,6 +33,7 @@ __all__ = [
     "Listener",
     "LogListener",
     "MatrixFiles",
+    "PreprocessFiles",
     "RunOptions",
     "ScanFiles",
     "SubjectFiles",
@@ -60,6 +62,8 @@ __all__ = [
     "new_subject",
     "old_subject",
     "parcellate_subject",
+    "preprocess_subject",
+    "preprocess_summary",
     "read_cohort",
     "require_free_folder",
     "require_sound",
@@ -69,6 +73,7 @@ __all__ = [
     "tissue_subject",
     "track_subject",
     "use_threads",
+    "wants_preprocessing",
     "weigh_subject",
     "weigh_tractogram",
     "with_tissue",
