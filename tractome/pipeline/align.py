@@ -83,7 +83,7 @@ def _align(
         message = f"{t1} holds one value only; the labels cannot be brought to the scan through it. Check the file."
         raise ImageError(message)
     found = b0_to_t1(np.nan_to_num(b0), mask, grid, volume, t1_grid, options.min_t1_detail)
-    require_one_head(found.information, found.detail, found.mirrored_detail, options.min_t1_detail)
+    require_one_head(found, options.min_t1_detail)
     to_dwi = np.asarray(np.linalg.inv(found.matrix), dtype=np.float64)
     facts: Facts = {
         "method": "b0 to T1, greedy, rigid (NMI); labels moved by their header",

@@ -7,23 +7,25 @@ import typer
 from tractome.options import ReadOptions
 from tractome_cli.console import show, show_json, show_table
 from tractome_cli.params import (
-    Accepted,
     AsJson,
     BvalFile,
     BvecFile,
     Chosen,
-    FoundSubjectLabel,
     GradDevFile,
     LabelsFile,
     MaskFile,
     RegionsFile,
+    T1File,
+    TissueFile,
+    command,
+)
+from tractome_cli.path_params import (
+    Accepted,
+    FoundSubjectLabel,
     RunPath,
     ScanFile,
     ScanName,
     SessionLabel,
-    T1File,
-    TissueFile,
-    command,
 )
 from tractome_cli.tables import finding_rows
 

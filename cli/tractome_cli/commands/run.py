@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tractome.options import (
     ConnectOptions,
@@ -15,16 +16,12 @@ from tractome.options import (
 )
 from tractome_cli.console import show_json, show_table
 from tractome_cli.params import (
-    Accepted,
     AsJson,
     BvalFile,
     BvecFile,
-    CheckFirst,
     Chosen,
-    DryRun,
     ExcludeMasks,
     Force,
-    FoundSubjectLabel,
     GradDevFile,
     IncludeMasks,
     LabelsFile,
@@ -32,14 +29,9 @@ from tractome_cli.params import (
     PreprocessFirst,
     RegionsFile,
     ResponseFiles,
-    ResultsFolder,
     ReversedFiles,
-    RunPath,
-    ScanFile,
-    ScanName,
     SeedMaskFile,
     SeedPointsFile,
-    SessionLabel,
     T1File,
     TissueFile,
     TrackingMaskFile,
@@ -47,7 +39,21 @@ from tractome_cli.params import (
     command,
     paths,
 )
+from tractome_cli.path_params import (
+    Accepted,
+    CheckFirst,
+    DryRun,
+    FoundSubjectLabel,
+    ResultsFolder,
+    RunPath,
+    ScanFile,
+    ScanName,
+    SessionLabel,
+)
 from tractome_cli.tables import file_rows, run_rows, source_rows, stage_rows
+
+if TYPE_CHECKING:
+    from tractome.pipeline import RunOptions
 
 EXAMPLE = "tractome run my_subject --out results"
 
@@ -95,7 +101,7 @@ def run(
     as_json: AsJson = False,
 ) -> None:
     """Do all stages for one subject; what is already done is not done again."""
-    from tractome.pipeline import GivenFiles, RunOptions, SubjectFiles, gather_sources, new_subject, run_subject
+    from tractome.pipeline import GivenFiles, SubjectFiles, gather_sources, new_subject, run_subject
     from tractome.pipeline import summarise_run as summarise
 
     terminal = chosen.terminal
@@ -121,19 +127,7 @@ def run(
     if dry_run:
         show_table("Files", source_rows(sources.as_dict()))
         return
-    options = RunOptions(
-        read=chosen[ReadOptions],
-        preprocess=chosen[PreprocessOptions],
-        fit=chosen[FitOptions],
-        parcellate=replace(chosen[ParcellateOptions], atlas=sources.atlas),
-        tissue=chosen[TissueOptions],
-        track=chosen[TrackOptions],
-        connect=chosen[ConnectOptions],
-        export=chosen[ExportOptions],
-        whole=tractogram,
-        check=check,
-        accept=tuple(accept or ()),
-    )
+    options = _options(chosen, sources.atlas, whole=tractogram, check=check, accept=tuple(accept or ()))
     masks = (seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
     freesurfer = sources.found.freesurfer_labels if sources.found is not None else None
     raw, why = sources.to_preprocess(preprocess, tuple(reversed_b0 or ()))
@@ -157,3 +151,20 @@ def run(
     show_table(summary["subject"], run_rows(summary))
     show_table("Stages", stage_rows(summary), ("stage", "time", "peak memory", "files"))
     show_table(f"Files in {summary['folder']}", file_rows(summary))
+
+
+def _options(chosen: Chosen, atlas: str | None, **more: Any) -> "RunOptions":
+    """What was chosen for every stage, with the parcellation that was found."""
+    from tractome.pipeline import RunOptions
+
+    return RunOptions(
+        read=chosen[ReadOptions],
+        preprocess=chosen[PreprocessOptions],
+        fit=chosen[FitOptions],
+        parcellate=replace(chosen[ParcellateOptions], atlas=atlas),
+        tissue=chosen[TissueOptions],
+        track=chosen[TrackOptions],
+        connect=chosen[ConnectOptions],
+        export=chosen[ExportOptions],
+        **more,
+    )
