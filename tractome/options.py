@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tractome.analyze_options import LENGTH_RULES as LENGTH_RULES
+from tractome.analyze_options import AnalyzeOptions as AnalyzeOptions
 from tractome.graph_options import ASYMMETRIES as ASYMMETRIES
 from tractome.graph_options import DATASET_FORMATS as DATASET_FORMATS
 from tractome.graph_options import EDGE_NORMALISATIONS as EDGE_NORMALISATIONS
