@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from runs import Heard
 
+from tractome.datatypes.grid import Grid
 from tractome.datatypes.tissue import TISSUES
 from tractome.errors import ImageError, OptionError, RegistrationError
 from tractome.io.images import read_tissue, write_volume
@@ -48,6 +49,23 @@ def test_freesurfer_labels_come_first_and_the_map_says_so(copy, phantom, freesur
         ml = tissue.fractions[..., index].sum(dtype=float) * tissue.grid.voxel_volume_mm3 / 1000
         assert sidecar["VolumesMl"][name] == pytest.approx(ml, abs=1e-3) == record.facts["volumes_ml"][name]
     assert ledger.subject.figure("tissue").is_file()
+
+
+def test_labels_of_another_place_are_refused(copy, tmp_path):
+    kinds, _, grid = heads.head()
+    labels = np.zeros(kinds.shape, np.int16)
+    for tissue, label in heads.LABEL_OF.items():
+        labels[kinds == tissue] = label
+    affine = grid.affine.copy()
+    affine[:3, 3] += 150
+    write_volume(tmp_path / "aparc+aseg.nii.gz", labels, Grid(grid.shape, affine))
+    files = TissueFiles(freesurfer=tmp_path / "aparc+aseg.nii.gz")
+    with pytest.raises(ImageError, match="does not lie on the scan"):
+        make(copy, TissueOptions(tissue_source="freesurfer"), files)
+    heard, record, ledger = make(copy, files=files)
+    assert any("does not lie on the scan" in note for note in heard.notes)
+    assert any("nothing says where cortex is" in note for note in heard.notes)
+    assert record is None and not ledger.subject.tissue.exists()
 
 
 def test_what_is_done_is_not_done_again_and_a_choice_redoes_it(copy, freesurfer):

@@ -36,6 +36,7 @@ from tractome.stages.register import Registration, warp_labels, warp_map
 if TYPE_CHECKING:
     from tractome.stages.tissue import Expected
 
+_LEAST_OVERLAP = 0.5
 _FILES = ("t1", "freesurfer", "labels", "regions")
 EXPLAINED = {
     "freesurfer": "FreeSurfer's labels",
@@ -234,7 +235,7 @@ def _do(
     n_threads: int,
 ) -> StageRecord:
     subject = ledger.subject
-    inputs = {"background": background_file(ledger)}
+    inputs = {"background": background_file(ledger), "mask": subject.mask}
     work: Callable[[], tuple[TissueMap, Facts]]
     chosen: dict[str, object] = {"source": plan.source, "hippocampus": options.hippocampus}
     if plan.source == "freesurfer":
@@ -249,7 +250,6 @@ def _do(
         chosen |= {name: value for name, value in option_values(options).items() if name != "tissue_source"}
         work = partial(_from_freesurfer, ledger, options, labels)
     else:
-        inputs |= {"mask": subject.mask}
         own = {"labels": files.labels, "regions": files.regions}
         inputs |= {role: path for role, path in own.items() if path is not None}
         if plan.source == "t1":
@@ -285,8 +285,16 @@ def _register_if_possible(ledger: Ledger, files: TissueFiles, parcellate: Parcel
 
 def _write(ledger: Ledger, plan: TissuePlan, made: Made, tissue: TissueMap, explained: Facts) -> Facts:
     from tractome.io.figures import draw_tissue
+    from tractome.stages.tissue import overlap
 
     subject = ledger.subject
+    share = overlap(tissue, *read_mask(subject.mask))
+    if share < _LEAST_OVERLAP:
+        message = (
+            f"The tissue map from {EXPLAINED[plan.source]} does not lie on the scan: {share:.0%} of the smaller brain "
+            "is in the other. Look at both in one viewer; labels and T1 must be in the space of the scan."
+        )
+        raise ImageError(message)
     voxel_ml = tissue.grid.voxel_volume_mm3 / 1000
     sums = tissue.fractions.reshape(-1, len(TISSUES)).sum(axis=0, dtype=np.float64)
     volumes = {name: round(float(each) * voxel_ml, 3) for name, each in zip(TISSUES, sums, strict=True)}
@@ -349,7 +357,7 @@ def _from_dwi(ledger: Ledger, options: TissueOptions, files: TissueFiles) -> tup
         expected = expected_from_regions(labelled, grid, mask, options) if labelled is not None else Expected(grid)
         if options.tissue_source == "auto" and not expected.has_template:
             # Without anything that says where cortex is, FA takes crossings for grey matter.
-            message = "the regions are not all of the grey matter. A T1 would do; so would --tissue-source dwi."
+            message = "nothing says where cortex is. A T1 would, or labels of all grey matter; or --tissue-source dwi."
             raise ImageError(message)
         explained = "none; " + ("by the subject's own labels" if expected.has_template else "no labels of grey matter")
     maps = DiffusionMaps(fa, md, b0, mask, _multi_tissue(ledger, mask))

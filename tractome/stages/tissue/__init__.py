@@ -3,7 +3,7 @@
 from tractome.stages.tissue.dwi import DiffusionMaps, tissue_from_dwi
 from tractome.stages.tissue.expected import Expected, expected_from_regions, regions_shares
 from tractome.stages.tissue.labels import freesurfer_tissues, is_freesurfer, tissue_from_freesurfer
-from tractome.stages.tissue.shares import box_around
+from tractome.stages.tissue.shares import box_around, overlap
 from tractome.stages.tissue.t1 import tissue_from_t1
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "expected_from_regions",
     "freesurfer_tissues",
     "is_freesurfer",
+    "overlap",
     "regions_shares",
     "tissue_from_dwi",
     "tissue_from_freesurfer",

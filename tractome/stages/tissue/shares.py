@@ -159,3 +159,26 @@ def join(
     fractions[..., 0] = grey * (1 - deep - stem)
     fractions[..., 3] = csf
     return TissueMap(np.clip(fractions, 0, 1), grid)
+
+
+def overlap(tissue: TissueMap, mask: NDArray[np.bool_], grid: Grid) -> float:
+    """How far a tissue map and the brain mask of a scan lie on each other: 1 when one holds the other, 0 when apart.
+
+    Parameters
+    ----------
+    tissue : TissueMap
+    mask : (x, y, z) bool
+    grid : Grid
+        Of the mask.
+    """
+    brain = tissue.fractions.sum(axis=3) > 0.5
+    return max(_share_inside(mask, grid, brain, tissue.grid), _share_inside(brain, tissue.grid, mask, grid))
+
+
+def _share_inside(one: NDArray[np.bool_], grid: Grid, other: NDArray[np.bool_], other_grid: Grid) -> float:
+    """Share of one mask's voxels (of some 20,000 of them) whose centres lie in another mask."""
+    voxels = np.argwhere(one)
+    voxels = voxels[:: max(1, len(voxels) // 20_000)]
+    there = np.rint(other_grid.to_voxel(grid.to_world(voxels))).astype(np.intp)
+    there = there[((there >= 0) & (there < other_grid.shape)).all(axis=1)]
+    return float(other[tuple(there.T)].sum() / max(len(voxels), 1))
