@@ -1,6 +1,6 @@
 """Break registration on purpose: what its quality figures say of inputs that are fine, spoiled, or not one head.
 
-    python benchmarks/break_registration.py DATA_FOLDER [--t1 PATH ...] [--only WORD] [--whole]
+    python benchmarks/break_registration.py DATA_FOLDER [--t1 PATH ...] [--only WORD ...] [--whole]
 
 Prints a table with one row per case: what should happen, what happens, the figures, and by how much the labels of the
 accepted ones are off, compared with those of the unspoiled scan (median over regions of the distance of centroids along
@@ -40,7 +40,7 @@ FIGURES = ("correlation", "white_matter_dice", "jacobian_low", "jacobian_high", 
 ATLAS = "desikan-killiany-83"
 COLUMNS = (
     *("case", "wanted", "happens", "correlation", "overlap", "Jacobian 1 %", "99 %", "folds", "scale"),
-    *("information", "detail", "of the mirror image", "labels off, mm", "processor time"),
+    *("information", "detail", "of the mirror image", "coverage", "labels off, mm", "processor time"),
 )
 
 
@@ -76,11 +76,12 @@ def centre(grid: Grid) -> NDArray[np.float64]:
     return grid.to_world((np.array(grid.shape) - 1) / 2)
 
 
-def turned(grid: Grid, matrix: NDArray[np.float64]) -> Grid:
-    """The grid with its header turned (or mirrored) about its centre."""
+def turned(grid: Grid, matrix: NDArray[np.float64], middle: NDArray[np.float64] | None = None) -> Grid:
+    """The grid with its header turned (or mirrored) about a point of the world, its own centre unless given."""
+    middle = centre(grid) if middle is None else middle
     affine = np.eye(4)
     affine[:3, :3] = matrix @ grid.affine[:3, :3]
-    affine[:3, 3] = centre(grid) - affine[:3, :3] @ ((np.array(grid.shape) - 1) / 2)
+    affine[:3, 3] = middle + matrix @ (grid.affine[:3, 3] - middle)
     return Grid(grid.shape, affine)
 
 
@@ -118,6 +119,16 @@ def coarser(volume: NDArray[np.float32], grid: Grid, sizes_mm: tuple[float, floa
     return resample(volume, grid, target), target
 
 
+def cut(head: Head, share: float) -> Head:
+    """The scan without the lowest slices of the brain, on a smaller grid."""
+    heights = np.argwhere(head.mask)[:, 2]
+    first = int(np.quantile(heights, share))
+    affine = head.grid.affine.copy()
+    affine[:3, 3] = head.grid.to_world([0, 0, first])
+    b0, fa, mask = (volume[:, :, first:] for volume in (head.b0, head.fa, head.mask))
+    return replace(head, b0=b0, fa=fa, mask=mask, grid=Grid(mask.shape, affine))
+
+
 def distorted(head: Head, largest_mm: float) -> Head:
     """b0 moved along y as echo-planar images are, smoothly at random."""
     field = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=head.b0.shape), 8)
@@ -135,7 +146,9 @@ def t1_cases(head: Head, others: dict[str, Head]) -> Iterator[tuple[str, str, He
     up = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
     yield "as it is", "accept", head
     yield "T1 header 78 mm off", "accept", replace(head, t1_grid=moved(grid, (50.0, -40.0, 45.0)))
-    yield "T1 turned by 30 degrees about x", "accept", replace(head, t1_grid=turned(grid, about(0, 30)))
+    for axis, degrees in ((0, 15), (0, 30), (2, 30)):
+        tilted = replace(head, t1_grid=turned(grid, about(axis, degrees), middle))
+        yield f"T1 turned by {degrees} degrees about {'xyz'[axis]}", "accept", tilted
     for axis, name in enumerate("xyz"):
         yield f"T1 turned by 90 degrees about {name}", "refuse", replace(head, t1_grid=turned(grid, about(axis, 90)))
     yield "T1 upside down (180 degrees about x)", "refuse", replace(head, t1_grid=turned(grid, about(0, 180)))
@@ -143,9 +156,7 @@ def t1_cases(head: Head, others: dict[str, Head]) -> Iterator[tuple[str, str, He
     yield "T1 mirrored left-right", "refuse", replace(head, t1_grid=turned(grid, np.diag([-1.0, 1, 1])))
     yield "T1 without its lower half", "either", replace(head, t1=np.where(up[..., 2] < middle[2], 0, t1))
     yield "T1 without its front third", "either", replace(head, t1=np.where(up[..., 1] > middle[1] + 25, 0, t1))
-    slab = np.argwhere(head.mask)[:, 2]
-    cut = head.mask & (np.arange(head.mask.shape[2]) > np.percentile(slab, 30))
-    yield "DWI without its lower 30 percent", "either", replace(head, mask=cut)
+    yield "DWI without its lower 30 percent", "accept", cut(head, 0.3)
     spot = middle + np.array([30.0, 10.0, 20.0])
     lesion = replace(head, t1=np.where(ball(grid, spot, 20), 0.3 * t1, t1))
     b0 = np.where(ball(head.grid, spot, 20), 2.5 * head.b0, head.b0).astype(np.float32)
@@ -168,14 +179,13 @@ def fa_cases(heads: dict[str, Head]) -> Iterator[tuple[str, str, Head]]:
     for name, head in heads.items():
         yield f"FA of {name}, as it is", "accept", head
     head = next(iter(heads.values()))
-    yield "FA turned by 30 degrees about x", "accept", replace(head, grid=turned(head.grid, about(0, 30)))
+    middle = head.grid.to_world(np.argwhere(head.mask).mean(axis=0))
+    yield "FA turned by 30 degrees about x", "accept", replace(head, grid=turned(head.grid, about(0, 30), middle))
     for axis, name in enumerate("xyz"):
         yield f"FA turned by 90 degrees about {name}", "refuse", replace(head, grid=turned(head.grid, about(axis, 90)))
     yield "FA upside down (180 degrees about x)", "refuse", replace(head, grid=turned(head.grid, about(0, 180)))
     yield "FA mirrored left-right", "not seen", replace(head, grid=turned(head.grid, np.diag([-1.0, 1, 1])))
-    slab = np.argwhere(head.mask)[:, 2]
-    cut = head.mask & (np.arange(head.mask.shape[2]) > np.percentile(slab, 30))
-    yield "FA without its lower 30 percent", "either", replace(head, mask=cut, fa=head.fa * cut)
+    yield "FA without its lower 30 percent", "either", cut(head, 0.3)
     spot = head.grid.to_world(np.argwhere(head.mask).mean(axis=0)) + np.array([30.0, 10.0, 20.0])
     yield "lesion of 40 mm, FA 0", "accept", replace(head, fa=np.where(ball(head.grid, spot, 20), 0, head.fa))
     yield "FA with noise of 40 percent", "accept", replace(head, fa=noisy(head.fa, 0.4) * head.mask)
@@ -189,7 +199,7 @@ class Seen:
     """What the limits were asked, and what they would have said."""
 
     quality: RegistrationQuality | None = None
-    head: tuple[float, ...] = (float("nan"),) * 3
+    head: tuple[float, ...] = (float("nan"),) * 4
     refused: str = ""
 
 
@@ -200,10 +210,10 @@ class Stopped(Exception):
 def watch(seen: Seen, module: object, whole: bool) -> None:
     """Let a registration go on where a limit would end it, and note which limit it was."""
 
-    def head_limit(information: float, agreement: float, mirrored: float, min_detail: float) -> None:
-        seen.head = (information, agreement, mirrored)
+    def head_limit(rigid: quality.RigidStep, min_detail: float) -> None:
+        seen.head = (rigid.information, rigid.detail, rigid.mirrored_detail, rigid.coverage)
         try:
-            quality.require_one_head(information, agreement, mirrored, min_detail)
+            quality.require_one_head(rigid, min_detail)
         except TractomeError as error:
             seen.refused = short(str(error))
             if not whole:
@@ -220,9 +230,9 @@ def watch(seen: Seen, module: object, whole: bool) -> None:
 
 
 def short(message: str) -> str:
-    reasons = {"exchanged": "mirrored", "mutual": "information", "folds as": "detail", "in the folds": "detail"}
+    reasons = {"exchanged": "mirrored", "mutual": "information", "in the folds": "detail", "T1 shows": "coverage"}
     found = [name for word, name in reasons.items() if word in message]
-    numbers = ("correlation", "overlap", "scaled", "warp folds")
+    numbers = ("correlation", "overlap", "scaled", "volumes", "warp folds")
     return ", ".join(found[:1] or [word for word in numbers if word in message])
 
 
@@ -260,15 +270,15 @@ def row(name: str, wanted: str, head: Head, template: object, truth: NDArray | N
 
 
 def places(found: Registration, head: Head) -> NDArray[np.float64]:
-    """Centroids of the regions in mm along the axes of the DWI's own voxels, which no header can move."""
-    return head.grid.to_voxel(parcellation(found).centroids_mm) * head.grid.voxel_sizes_mm
+    """Centroids of the regions in mm along the axes of the DWI's own voxels, from the top; no header can move them."""
+    return (head.grid.to_voxel(parcellation(found).centroids_mm) - head.grid.shape) * head.grid.voxel_sizes_mm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--t1", type=Path, nargs="*", default=[])
-    parser.add_argument("--only", default="", help="only cases with this word, and the first of each way")
+    parser.add_argument("--only", nargs="*", default=[""], help="only cases with one of these words, and the first")
     parser.add_argument("--whole", action="store_true")
     given = parser.parse_args()
     template = read_template()
@@ -285,10 +295,10 @@ def main() -> None:
         print("\n| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS), flush=True)
         truth = None
         for name, wanted, case in cases:
-            if given.only not in name and truth is not None:
+            if truth is not None and not any(word in name for word in given.only):
                 continue
-            same_brain = case.mask.shape == philips.mask.shape
-            line, found = row(name, wanted, case, template, truth if same_brain else None, given.whole)
+            is_other = any(word in name for word in ("siemens", "4 mm", "DWI of"))
+            line, found = row(name, wanted, case, template, None if is_other else truth, given.whole)
             truth = found if truth is None else truth
             print(line, flush=True)
 

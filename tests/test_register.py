@@ -295,6 +295,8 @@ def test_mutual_information_sees_inverted_contrast():
         ({"white_matter_dice": 0.4}, "white-matter overlap 0.40"),
         ({"scale": 4.0}, "scaled by 4.00"),
         ({"folded_fraction": 0.2}, "folds in 20.0%"),
+        ({"jacobian_low": 0.05}, "volumes by 0.05 to 1.60"),
+        ({"jacobian_high": 5.0}, "volumes by 0.50 to 5.00"),
     ],
 )
 def test_each_limit_is_an_error_of_its_own(change, says):

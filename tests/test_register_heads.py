@@ -9,7 +9,7 @@ from tractome.datatypes.grid import Grid
 from tractome.errors import RegistrationError
 from tractome.options import ParcellateOptions
 from tractome.stages.register import register_t1
-from tractome.stages.register.quality import detail, require_one_head
+from tractome.stages.register.quality import RigidStep, detail, require_one_head
 from tractome.stages.register.rigid import b0_to_t1
 
 ENOUGH = 0.4
@@ -40,7 +40,8 @@ def test_one_head_agrees_in_detail(head):
     assert found.detail > ENOUGH
     # There was no reason to look at the mirror image.
     assert np.isnan(found.mirrored_detail)
-    require_one_head(found.information, found.detail, found.mirrored_detail, ENOUGH)
+    assert found.coverage > 0.95
+    require_one_head(found, ENOUGH)
 
 
 def test_a_mirrored_t1_is_called_mirrored(head):
@@ -63,6 +64,27 @@ def test_a_t1_of_another_head_is_refused(head):
     # Whoever knows better may lower the limit.
     low = b0_to_t1(b0, mask, grid, other, t1_grid, ParcellateOptions(min_t1_detail=0.0).min_t1_detail)
     assert low.matrix.tobytes() == found.matrix.tobytes() and np.isnan(low.mirrored_detail)
+
+
+def step(**changed):
+    """A rigid step that went well, but for what is changed."""
+    well = {"matrix": np.eye(4), "information": 0.2, "detail": 0.6, "mirrored_detail": float("nan")}
+    return RigidStep(**{**well, "coverage": 1.0, "shift_mm": 3.0, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"information": 0.05}, "mutual information 0.050 in the brain"),
+        ({"detail": 0.1}, r"detail 0.10, at least 0.40"),
+        ({"detail": 0.1, "mirrored_detail": 0.5}, r"agrees in detail \(0.50\) with the mirror image"),
+        ({"coverage": 0.6}, "The T1 shows only 60% of the brain"),
+    ],
+)
+def test_each_fault_of_the_rigid_step_is_an_error_of_its_own(changed, says):
+    require_one_head(step(), ENOUGH)
+    with pytest.raises(RegistrationError, match=says):
+        require_one_head(step(**changed), ENOUGH)
 
 
 def images():
@@ -94,4 +116,4 @@ def test_detail_falls_with_distance_and_is_unknown_for_too_little():
     small = np.zeros_like(inside)
     small[10:20, 10:20, 10:20] = True
     assert np.isnan(detail(one, one, small))
-    require_one_head(1.0, float("nan"), float("nan"), ENOUGH)
+    require_one_head(step(detail=float("nan")), ENOUGH)

@@ -26,6 +26,7 @@ from tractome.stages.register.quality import (
     require_one_head,
     require_quality,
     white_matter_dice,
+    with_rigid,
 )
 from tractome.stages.register.rigid import b0_to_t1
 from tractome.stages.register.sampling import IDENTITY, pull, resample, working_grid
@@ -51,6 +52,13 @@ __all__ = [
 Progress = Callable[[int, int], None]
 
 _LABEL_SPACING_MM = 1.0
+_LOOK_AT_THE_T1 = (
+    "Look at the T1: is it of this subject, T1-weighted, and does its header tell left, front and top rightly? Without "
+    "a usable T1, leave it out: FA is registered then."
+)
+_MARGIN_OF_WHOLE_MM, _MARGIN_OF_CUT_MM = 20.0, 70.0
+"""Around the DWI mask, when it shows a whole brain and when the scan ends within it."""
+_CUT_SHARE = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,23 +145,12 @@ def register_t1(
     t1, b0 = _contrast(t1, "The T1"), _contrast(b0, "The b0")
     report(0, 4)
     rigid = b0_to_t1(b0, dwi_mask, dwi_grid, t1, t1_grid, options.min_t1_detail)
-    require_one_head(rigid.information, rigid.detail, rigid.mirrored_detail, options.min_t1_detail)
+    require_one_head(rigid, options.min_t1_detail)
     report(1, 4)
     to_dwi = np.asarray(np.linalg.inv(rigid.matrix), dtype=np.float64)
     found = _t1_to_template(t1, t1_grid, dwi_mask, dwi_grid, to_dwi, template, n_threads, report)
-    quality = replace(
-        found.quality,
-        dwi_to_t1_mutual_information=rigid.information,
-        dwi_to_t1_detail=rigid.detail,
-        dwi_to_t1_shift_mm=rigid.shift_mm,
-    )
-    require_quality(
-        quality,
-        options.min_correlation,
-        "the T1 to the template",
-        "Look at the T1: is it of this subject, T1-weighted, and does its header tell left, front and top rightly? "
-        "Without a usable T1, leave it out: FA is registered then.",
-    )
+    quality = with_rigid(found.quality, rigid)
+    require_quality(quality, options.min_correlation, "the T1 to the template", _LOOK_AT_THE_T1)
     report(4, 4)
     return replace(found, quality=quality)
 
@@ -169,10 +166,12 @@ def _t1_to_template(
     report: Progress,
 ) -> Registration:
     """Affine and deformable, the brain of the T1 found on the way: the DWI mask, refined by the template's."""
-    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, LINEAR_SPACING_MM, 20.0)
+    margin = _MARGIN_OF_CUT_MM if _is_cut(dwi_mask) else _MARGIN_OF_WHOLE_MM
+    head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, LINEAR_SPACING_MM, margin)
     image = resample(t1, t1_grid, head)
     from_dwi = resample(dwi_mask, dwi_grid, head, to_dwi) > 0.5
-    matrix, brain = affine(image, dilated(from_dwi, 2), head, template, template.t1)
+    unseen = resample(np.ones(dwi_grid.shape, np.float32), dwi_grid, head, to_dwi) < 0.5
+    matrix, brain = affine(image, dilated(from_dwi, 2), head, template, template.t1, unseen)
     report(2, 4)
     grid = working_grid(brain, head, DEFORM_SPACING_MM, MARGIN_MM)
     fine, fine_brain = resample(t1, t1_grid, grid), resample(brain, head, grid) > 0.5
@@ -180,6 +179,12 @@ def _t1_to_template(
     report(3, 4)
     quality, final = _quality(fine, fine_brain, grid, template, template.t1, matrix, warp)
     return Registration(matrix, warp, grid, t1_grid, to_dwi, final, quality, template.space)
+
+
+def _is_cut(mask: NDArray[np.bool_]) -> bool:
+    """Whether a brain mask ends at a face of its grid because the image does."""
+    faces = [np.take(mask, end, axis=axis) for axis in range(3) for end in (0, -1)]
+    return any(face.sum() > _CUT_SHARE * mask.sum() for face in faces)
 
 
 def register_fa(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,34 @@ from numpy.typing import NDArray
 from tractome.errors import RegistrationError
 
 _BINS = 48
+
+
+@dataclass(frozen=True, eq=False)
+class RigidStep:
+    """The way from the DWI to the T1, and how far it can be believed.
+
+    Parameters
+    ----------
+    matrix : (4, 4) float64
+        DWI world -> T1 world, RAS+ mm.
+    information : float
+        Mutual information in the DWI mask, in nats.
+    detail : float
+        See `detail`; NaN where too little of the brain's inside is seen.
+    mirrored_detail : float
+        The same with the T1 mirrored left-right and registered again; NaN when `detail` gave no reason to look.
+    coverage : float
+        Part of the DWI mask in which the T1 is not empty.
+    shift_mm : float
+        How far the centre of the DWI mask is moved.
+    """
+
+    matrix: NDArray[np.float64]
+    information: float
+    detail: float
+    mirrored_detail: float
+    coverage: float
+    shift_mm: float
 
 
 @dataclass(frozen=True)
@@ -37,6 +65,8 @@ class RegistrationQuality:
         Of b0 and T1 within the DWI mask, after the rigid step, in nats; NaN without a T1.
     dwi_to_t1_detail : float
         Whether b0 and T1 show the same brain: see `detail`; unitless, about 0 to 0.9; NaN without a T1.
+    dwi_to_t1_coverage : float
+        Part of the DWI mask in which the T1 is not empty; NaN without a T1.
     dwi_to_t1_shift_mm : float
         How far the rigid step moved the centre of the DWI mask; NaN without a T1.
     """
@@ -50,11 +80,23 @@ class RegistrationQuality:
     brain_volume_mm3: float
     dwi_to_t1_mutual_information: float = float("nan")
     dwi_to_t1_detail: float = float("nan")
+    dwi_to_t1_coverage: float = float("nan")
     dwi_to_t1_shift_mm: float = float("nan")
 
     def as_dict(self) -> dict[str, float]:
         """All numbers by name, for a sidecar."""
         return {name: float(value) for name, value in asdict(self).items()}
+
+
+def with_rigid(quality: RegistrationQuality, rigid: RigidStep) -> RegistrationQuality:
+    """The numbers of a registration to the template, and those of the rigid step before it."""
+    return replace(
+        quality,
+        dwi_to_t1_mutual_information=rigid.information,
+        dwi_to_t1_detail=rigid.detail,
+        dwi_to_t1_coverage=rigid.coverage,
+        dwi_to_t1_shift_mm=rigid.shift_mm,
+    )
 
 
 def correlation(first: NDArray[Any], second: NDArray[Any], inside: NDArray[np.bool_]) -> float:
@@ -171,40 +213,45 @@ def jacobian(warp_mm: NDArray[np.float32], spacing_mm: float) -> NDArray[np.floa
     return np.asarray(np.linalg.det(matrix))
 
 
-def require_one_head(information: float, agreement: float, mirrored: float, min_detail: float) -> None:
+def require_one_head(rigid: RigidStep, min_detail: float) -> None:
     """Raise RegistrationError when b0 and T1 do not lie on each other, or are not of one head.
 
     Parameters
     ----------
-    information : float
-        Mutual information after the rigid step, in nats.
-    agreement, mirrored : float
-        `detail` of b0 and T1, and of b0 and the mirror image of the T1; NaN where not known.
+    rigid : RigidStep
     min_detail : float
-        Lowest accepted `agreement`.
+        Lowest accepted `detail` of b0 and T1.
     """
     look = (
         "Look at both in one viewer: are they of one subject, and do the headers tell left, front and top rightly? "
         "Without a usable T1, leave it out: FA is registered then."
     )
     failed = "The registration of the b0 to the T1 failed"
-    if information < MIN_INFORMATION:
+    if rigid.information < MIN_INFORMATION:
         message = (
-            f"{failed}: mutual information {information:.3f} in the brain, at least {MIN_INFORMATION:.2f} is needed. "
-            f"{look}"
+            f"{failed}: mutual information {rigid.information:.3f} in the brain, at least {MIN_INFORMATION:.2f} is "
+            f"needed. {look}"
         )
         raise RegistrationError(message)
-    if mirrored >= min_detail:
+    if rigid.mirrored_detail >= min_detail:
         message = (
-            f"Left and right are exchanged in the T1 or in the scan: the b0 agrees in detail ({mirrored:.2f}) with the "
-            f"mirror image of the T1, not with the T1 ({agreement:.2f}; {min_detail:.2f} is needed). Find out which of "
-            "the two was converted wrongly and convert it again; an image may be turned, but never mirrored."
+            "Left and right are exchanged in the T1 or in the scan: the b0 agrees in detail "
+            f"({rigid.mirrored_detail:.2f}) with the mirror image of the T1, not with the T1 ({rigid.detail:.2f}; "
+            f"{min_detail:.2f} is needed). Find out which of the two was converted wrongly and convert it again; an "
+            "image may be turned, but never mirrored."
         )
         raise RegistrationError(message)
-    if agreement < min_detail:
+    if rigid.detail < min_detail:
         message = (
-            f"{failed}: b0 and T1 agree in the large but not in the folds (detail {agreement:.2f}, at least "
+            f"{failed}: b0 and T1 agree in the large but not in the folds (detail {rigid.detail:.2f}, at least "
             f"{min_detail:.2f} is needed), as those of two different people do. {look}"
+        )
+        raise RegistrationError(message)
+    if rigid.coverage < MIN_COVERAGE:
+        message = (
+            f"The T1 shows only {rigid.coverage:.0%} of the brain that the DWI mask marks; at least {MIN_COVERAGE:.0%} "
+            "is needed to register the template to it. Was it cropped, or is the mask too large? Without a whole T1, "
+            "leave it out: FA is registered then."
         )
         raise RegistrationError(message)
 
@@ -230,6 +277,12 @@ def require_quality(quality: RegistrationQuality, min_correlation: float, what: 
     low, high = SCALE_RANGE
     if not low <= quality.scale <= high:
         faults.append(f"the brain was scaled by {quality.scale:.2f} in volume, {low:.2f} to {high:.2f} is plausible")
+    lowest, highest = JACOBIAN_RANGE
+    if quality.jacobian_low < lowest or quality.jacobian_high > highest:
+        faults.append(
+            f"the warp changes volumes by {quality.jacobian_low:.2f} to {quality.jacobian_high:.2f}, {lowest:g} to "
+            f"{highest:g} is plausible"
+        )
     if quality.folded_fraction > MAX_FOLDED:
         faults.append(f"the warp folds in {quality.folded_fraction:.1%} of the brain, {MAX_FOLDED:.1%} is tolerable")
     if faults:
@@ -238,7 +291,9 @@ def require_quality(quality: RegistrationQuality, min_correlation: float, what: 
 
 
 MIN_INFORMATION = 0.07
+MIN_COVERAGE = 0.85
 MIN_DICE = 0.6
 SCALE_RANGE = (0.6, 2.2)
+JACOBIAN_RANGE = (0.15, 3.5)
 MAX_FOLDED = 0.02
-"""Limits set from scans that register well (see docs/atlases.md) against rotated, foreign and random images."""
+"""Limits set from scans that register well against rotated, cropped, foreign and random ones (docs/registration.md)."""

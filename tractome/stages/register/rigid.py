@@ -2,41 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
 from tractome.stages.register.greedy import run_greedy
-from tractome.stages.register.quality import detail, mutual_information
+from tractome.stages.register.quality import RigidStep, detail, mutual_information
 from tractome.stages.register.sampling import IDENTITY, resample, transformed, working_grid
 from tractome.stages.register.steps import LINEAR, LINEAR_SPACING_MM, MARGIN_MM
-
-
-@dataclass(frozen=True, eq=False)
-class RigidStep:
-    """The way from the DWI to the T1, and how far it can be believed.
-
-    Parameters
-    ----------
-    matrix : (4, 4) float64
-        DWI world -> T1 world, RAS+ mm.
-    information : float
-        Mutual information in the DWI mask, in nats.
-    detail : float
-        See `quality.detail`; NaN where too little of the brain's inside is seen.
-    mirrored_detail : float
-        The same with the T1 mirrored left-right and registered again; NaN when `detail` gave no reason to look.
-    shift_mm : float
-        How far the centre of the DWI mask is moved.
-    """
-
-    matrix: NDArray[np.float64]
-    information: float
-    detail: float
-    mirrored_detail: float
-    shift_mm: float
 
 
 def b0_to_t1(
@@ -74,8 +47,9 @@ def b0_to_t1(
         plane[0, 3] = 2 * centre[0]
         (way,) = _rigid(fixed, inside, grid, moved, grid, [plane])
         mirrored = detail(fixed, resample(moved, grid, grid, way), inside)
+    coverage = float((moved[inside] > 0).mean())
     shift = float(np.linalg.norm(transformed(matrix, centre) - centre))
-    return RigidStep(matrix, information, agreement, mirrored, shift)
+    return RigidStep(matrix, information, agreement, mirrored, coverage, shift)
 
 
 def _rigid(

@@ -31,11 +31,13 @@ def affine(
     grid: Grid,
     template: Template,
     contrast: NDArray[np.float32],
+    unseen: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Affine, subject world -> template world, and the brain mask refined by the template's.
 
     In two rounds: the first within the mask that was given, the second within what the template, as it lies then,
-    leaves of it.
+    leaves of it; and where the mask could not see (`unseen`), as above the top slice of the scan it was made from,
+    within the template's brain alone.
     """
     average = working_grid(template.t1 > 0, template.grid, LINEAR_SPACING_MM, MARGIN_MM)
     moving = resample(contrast, template.grid, average)
@@ -44,7 +46,7 @@ def affine(
         {"fixed": (image * mask, grid), "moving": (moving, average)},
         ["affine"],
     )["affine"]
-    brain = _refined(mask, grid, template, first)
+    brain = _refined(mask, grid, template, first, unseen)
     nearby = resample(contrast, template.grid, grid, first)
     second = run_greedy(
         [f"{LINEAR} -dof 12 -ia-identity -i fixed moving -o affine"],
@@ -52,13 +54,22 @@ def affine(
         ["affine"],
     )["affine"]
     matrix = first @ second
-    return matrix, _refined(mask, grid, template, matrix)
+    return matrix, _refined(mask, grid, template, matrix, unseen)
 
 
-def _refined(mask: NDArray[np.bool_], grid: Grid, template: Template, matrix: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _refined(
+    mask: NDArray[np.bool_],
+    grid: Grid,
+    template: Template,
+    matrix: NDArray[np.float64],
+    unseen: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_]:
     """Where both the given mask, dilated, and the template's brain, dilated by less, are."""
     average = resample(template.t1 > 0, template.grid, grid, matrix) > 0.5
-    both = dilated(average, 1) & dilated(mask, 2)
+    may_be = dilated(mask, 2)
+    if unseen is not None:
+        may_be |= unseen
+    both = dilated(average, 1) & may_be
     return both if both.any() else mask
 
 
