@@ -29,6 +29,7 @@ import machine
 import peer
 from inputs import hcp_size, scan
 from rows_accuracy import accuracy, peer_scores
+from rows_connect import connect_table, connect_whole
 from rows_curves import curves
 from rows_dipy import against_dipy
 from rows_fit import csd, msmt, tensor
@@ -49,6 +50,8 @@ COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
     "weigh": weigh,
     "weigh-truth": weigh_truth,
     "dipy": against_dipy,
+    "connect-whole": connect_whole,
+    "connect-table": connect_table,
     "curves": curves,
     "accuracy": accuracy,
     "accuracy-seeds": accuracy_of_seeds,

@@ -36,6 +36,10 @@ class Settings:
         Random seeds of both where the luck of one is judged.
     largest_curve : int
         Streamlines at the end of the cost curve.
+    n_connect : int
+        Whole streamlines that are connected.
+    connect_sizes : tuple of int
+        Rows of the stored tables that are connected.
     subjects : tuple of str
         Whose accuracy is compared.
     quick : bool
@@ -51,6 +55,8 @@ class Settings:
     accuracy_select: int = 20_000
     random_seeds: int = 5
     largest_curve: int = 1_000_000
+    n_connect: int = 1_000_000
+    connect_sizes: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
     subjects: tuple[str, ...] = (YARDSTICK, *PHANTOMS)
     quick: bool = False
 
@@ -67,6 +73,8 @@ def quick_settings(room: Path) -> Settings:
         accuracy_select=500,
         random_seeds=2,
         largest_curve=10_000,
+        n_connect=5_000,
+        connect_sizes=(1_000, 5_000),
         quick=True,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 
@@ -79,3 +81,65 @@ def edges(ends, values, n_regions):
         for edge, found in lists.items():
             means[m][edge] = np.mean(found)
     return counts, means, n_unassigned
+
+
+def edge_statistic(ends, values, n_regions, statistic, weights=None):
+    """A statistic of a value over the streamlines of each edge; NaN (0 for a sum) where there is none."""
+    found = np.full((n_regions, n_regions), 0.0 if statistic == "sum" else np.nan)
+    weights = np.ones(len(values)) if weights is None else weights
+    for i in range(n_regions):
+        for j in range(n_regions):
+            on_edge = ((ends == (i, j)).all(axis=1) | (ends == (j, i)).all(axis=1)) & np.isfinite(values)
+            held, weight = np.asarray(values, float)[on_edge], weights[on_edge]
+            if len(held) == 0:
+                continue
+            if statistic == "mean":
+                found[i, j] = (held * weight).sum() / weight.sum()
+            elif statistic == "sum":
+                found[i, j] = (held * weight).sum()
+            else:
+                found[i, j] = getattr(np, statistic)(held)
+    return found
+
+
+def edge_pooled(ends, sums, n_regions, weights=None):
+    """Mean over the voxels crossed by the streamlines of each edge, from the sum and the number of each streamline."""
+    weights = np.ones(len(sums)) if weights is None else weights
+    total = edge_statistic(ends, sums[:, 0], n_regions, "sum", weights)
+    number = edge_statistic(ends, sums[:, 1], n_regions, "sum", weights)
+    with np.errstate(invalid="ignore"):
+        return np.where(number > 0, total / number, np.nan)
+
+
+def crossed(volume, points_vox):
+    """Sum over the distinct defined voxels on a streamline, and their number, by cutting it where faces are."""
+    found = set()
+    for start, end in itertools.pairwise(points_vox):
+        cuts = [0.0, 1.0]
+        for axis in range(3):
+            low, high = sorted((start[axis], end[axis]))
+            faces = np.arange(np.ceil(low - 0.5), np.floor(high - 0.5) + 1) + 0.5
+            if high > low:
+                cuts.extend((faces - start[axis]) / (end[axis] - start[axis]))
+        cuts = np.sort(np.clip(cuts, 0, 1))
+        for middle in (cuts[:-1] + cuts[1:]) / 2:
+            found.add(tuple(np.floor(start + middle * (end - start) + 0.5).astype(int)))
+    found.add(tuple(np.floor(points_vox[0] + 0.5).astype(int)))
+    inside = [voxel for voxel in found if min(voxel) >= 0 and (np.array(voxel) < volume.shape).all()]
+    values = np.array([volume[voxel] for voxel in inside], float)
+    return values[np.isfinite(values)].sum(), np.isfinite(values).sum()
+
+
+def forward_row(rows, point_mm, direction, affine, radius_mm):
+    """The voxel that holds a point, or the nearest labelled centre in the cone ahead of it."""
+    own = end_voxel_row(rows, np.linalg.inv(affine)[:3] @ [*point_mm, 1.0])
+    if own >= 0:
+        return own
+    voxels = np.argwhere(rows >= 0)
+    away = voxels @ affine[:3, :3].T + affine[:3, 3] - np.asarray(point_mm, float)
+    distances = np.sqrt((away**2).sum(axis=1))
+    ahead = away @ np.asarray(direction, float)
+    chosen = (distances <= radius_mm) & (ahead > 0) & (ahead >= np.cos(np.pi / 4) * distances)
+    if not chosen.any():
+        return -1
+    return int(rows[tuple(voxels[chosen][np.argmin(distances[chosen])])])

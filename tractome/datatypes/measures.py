@@ -82,7 +82,7 @@ MEASURES: dict[str, Measure] = {
         ),
         Measure(
             "weight",
-            "mu x weight",
+            "fibre density/mm",
             "mu x the sum of the weights of the streamlines of an edge; mu, the proportionality coefficient of the "
             "weights, is stated beside it (1 where it is not known).",
             is_mean=False,

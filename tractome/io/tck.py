@@ -124,7 +124,7 @@ def _read_rows(
 def _fill(file: IO[bytes], rows: NDArray[Any]) -> int:
     """Read whole rows into an array; how many there were."""
     row_bytes = 3 * rows.dtype.itemsize
-    room = memoryview(rows.view(np.uint8).reshape(-1))
+    room = rows.view(np.uint8).reshape(-1).data
     n_bytes = 0
     while n_bytes < len(room):
         n_more = file.readinto(room[n_bytes:])  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from tractome.kernels._jit import kernel
 
 MORE, END, NOT_FINITE, UNENDED = 0, 1, 2, 3
-"""Why splitting stopped: the rows are used up; the end mark; a point is not finite; the end mark inside a streamline."""
+"""Why it stopped: the rows are used up; the end mark; a point is not finite; the end mark inside a streamline."""
 
 
 @kernel
@@ -101,5 +101,5 @@ def split_counted(
             n_points += 1
         lengths[n_streamlines] = count
         n_streamlines += 1
-        at = end
+        at = int(end)
     return n_points, n_streamlines, at, MORE

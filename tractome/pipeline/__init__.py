@@ -3,15 +3,17 @@
 from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
 from tractome.pipeline.check import CheckedFiles, check_files, files_to_check, require_sound
 from tractome.pipeline.cohort import Cohort, find_cohort, read_cohort
-from tractome.pipeline.connect import connect_subject
+from tractome.pipeline.connect import choose_atlases, connect_atlases, connect_subject
 from tractome.pipeline.dataset import Target, make_dataset
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
+from tractome.pipeline.foreign import adopt_labels, adopt_tractogram, is_tractogram, name_parcellations
 from tractome.pipeline.found import GivenFiles, SubjectSources, gather_sources
 from tractome.pipeline.import_matrices import MatrixFiles, files_by_subject, import_subject
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener, LogListener
+from tractome.pipeline.maps import MapFile, parse_map
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject
 from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject, preprocess_summary, wants_preprocessing
 from tractome.pipeline.register import earlier_t1
@@ -32,6 +34,7 @@ __all__ = [
     "Ledger",
     "Listener",
     "LogListener",
+    "MapFile",
     "MatrixFiles",
     "PreprocessFiles",
     "RunOptions",
@@ -43,8 +46,12 @@ __all__ = [
     "TissueFiles",
     "TrackingFiles",
     "WeighFiles",
+    "adopt_labels",
     "adopt_orientations",
+    "adopt_tractogram",
     "check_files",
+    "choose_atlases",
+    "connect_atlases",
     "connect_subject",
     "earlier_files",
     "earlier_t1",
@@ -58,10 +65,13 @@ __all__ = [
     "fit_subject",
     "gather_sources",
     "import_subject",
+    "is_tractogram",
     "make_dataset",
+    "name_parcellations",
     "new_subject",
     "old_subject",
     "parcellate_subject",
+    "parse_map",
     "preprocess_subject",
     "preprocess_summary",
     "read_cohort",

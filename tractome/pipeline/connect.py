@@ -1,24 +1,27 @@
-"""The stage connect, from files to files."""
+"""The stage connect, from files to files: all atlases that are asked for in one pass over the streamlines."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from tractome.datatypes.connectome import Connectome
-from tractome.datatypes.parcellation import Parcellation, RegionTable
+from tractome.datatypes.fields import ScalarMap
+from tractome.datatypes.parcellation import Parcellation
+from tractome.datatypes.prepared_maps import prepare_maps
+from tractome.datatypes.tractogram import StreamlineTable
 from tractome.errors import OptionError
 from tractome.io.images import read_labels
+from tractome.io.read_ahead import read_ahead
+from tractome.io.tractograms import read_streamline_tables
 from tractome.options import ConnectOptions
-from tractome.pipeline.adopt import map_names
+from tractome.pipeline.connect_facts import connectome_facts
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
-from tractome.pipeline.track import read_maps
+from tractome.pipeline.maps import MapFile, read_map, subject_maps
 from tractome.pipeline.weigh import weights_in_force, with_weights
+from tractome.pipeline.whole import require_whole, whole_streamlines
 from tractome.provenance import StageRecord, option_values
 
 
@@ -54,7 +57,25 @@ def choose_atlas(ledger: Ledger, atlas: str | None, stage: str) -> str:
     raise OptionError(message)
 
 
-def connect_subject(ledger: Ledger, options: ConnectOptions, *, atlas: str | None = None) -> StageRecord:
+def choose_atlases(ledger: Ledger, listed: str | None) -> tuple[str, ...]:
+    """Several parcellations, with commas between their names, or ``"all"``; None for the only one there is."""
+    if listed == "all":
+        names = [
+            name.removeprefix("parcellate/") for name in sorted(ledger.records()) if name.startswith("parcellate/")
+        ]
+        return tuple(names) or (choose_atlas(ledger, None, "parcellate"),)
+    parts = dict.fromkeys(part.strip() for part in (listed or "").split(",") if part.strip())
+    return tuple(choose_atlas(ledger, part, "parcellate") for part in parts or [None])
+
+
+def connect_subject(
+    ledger: Ledger,
+    options: ConnectOptions,
+    *,
+    atlas: str | None = None,
+    maps: Sequence[MapFile] = (),
+    retrace: bool = False,
+) -> StageRecord:
     """Make the matrices of one parcellation, unless that is done.
 
     Parameters
@@ -63,37 +84,52 @@ def connect_subject(ledger: Ledger, options: ConnectOptions, *, atlas: str | Non
     options : ConnectOptions
     atlas : str or None
         Which parcellation; may be None when the subject has one.
+    maps, retrace
+        As `connect_atlases`.
     """
     atlas = choose_atlas(ledger, atlas, "parcellate")
+    return connect_atlases(ledger, options, (atlas,), maps=maps, retrace=retrace)[atlas]
+
+
+def connect_atlases(
+    ledger: Ledger,
+    options: ConnectOptions,
+    atlases: Sequence[str],
+    *,
+    maps: Sequence[MapFile] = (),
+    retrace: bool = False,
+) -> dict[str, StageRecord]:
+    """Make the matrices of several parcellations in one pass over the streamlines; those that are done stay.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    options : ConnectOptions
+    atlases : sequence of str
+    maps : sequence of MapFile
+        Besides those that were sampled while tracking.
+    retrace : bool
+        Track the same streamlines again when whole ones are needed and none are kept.
+
+    Returns
+    -------
+    dict of str to StageRecord
+        By atlas.
+
+    Raises
+    ------
+    TableError
+        Nothing was tracked or parcellated; or whole streamlines are needed (a new map, the forward assignment, pooled
+        means), none are kept, and `retrace` is not given.
+    """
     ledger.finished("track")
-    from_image = bool(ledger.finished(f"parcellate/{atlas}").facts["from_image"])
-    subject = ledger.subject
-    inputs = {
-        "streamlines": subject.streamline_table,
-        "labels": subject.labels(atlas),
-        "regions": subject.regions(atlas),
-        "mask": subject.mask,
-    }
-    mu = weights_in_force(ledger)
-    if mu is not None:
-        inputs["weights"] = subject.weights
-    maps = map_names(ledger)
-    inputs |= {name: subject.tensor_map(name) for name in maps}
-    prefix = f"{subject.name}_seg-{atlas}"
-    step = Step(
-        name=f"connect/{atlas}",
-        options=option_values(options)
-        | {"atlas": atlas, "from_image": from_image}
-        | ({} if mu is None else {"mu": mu}),
-        inputs=inputs,
-        may_write=(
-            f"connectivity/{prefix}_connectome.npz",
-            f"figures/{prefix}_matrices.png",
-            f"figures/{prefix}_connectome.png",
-        ),
-        work=lambda made: _connect(subject, options, atlas, from_image, maps, mu, made),
-    )
-    return ledger.do(step)
+    work = _Pass(ledger, options, tuple(atlases), _all_maps(ledger, maps), weights_in_force(ledger), retrace)
+    return {atlas: ledger.do(work.step(atlas)) for atlas in atlases}
+
+
+def _all_maps(ledger: Ledger, given: Sequence[MapFile]) -> tuple[MapFile, ...]:
+    """The subject's maps, then those given: one of a name that is there already stands in its place."""
+    return tuple(({each.name: each for each in subject_maps(ledger)} | {each.name: each for each in given}).values())
 
 
 def read_parcellation(subject: SubjectFolder, atlas: str, *, from_image: bool) -> Parcellation:
@@ -105,84 +141,113 @@ def read_parcellation(subject: SubjectFolder, atlas: str, *, from_image: bool) -
     return Parcellation.from_labels(labels, grid, regions)
 
 
-def _connect(
-    subject: SubjectFolder,
-    options: ConnectOptions,
-    atlas: str,
-    from_image: bool,
-    maps: tuple[str, ...],
-    mu: float | None,
-    made: Made,
-) -> Facts:
-    from tractome.io.figures import draw_connectome, draw_matrices
-    from tractome.io.matrices import write_connectome
-    from tractome.io.tractograms import read_streamline_tables
-    from tractome.stages.connect import connect, regional_means
+@dataclass
+class _Pass:
+    """One pass over the streamlines for all atlases, made when the first of them turns out to be needed."""
 
-    parcellation = read_parcellation(subject, atlas, from_image=from_image)
-    tables = read_streamline_tables(subject.streamline_table)
-    if mu is not None:
-        tables = with_weights(tables, subject.weights, mu)
-    features = regional_means(parcellation, list(read_maps(subject, maps).values()))
-    connectome = connect(tables, parcellation, options, features)
-    sources = {
-        f"{role}_sha256": made.inputs[role]
-        for role in ("streamlines", "labels", "regions", "weights")
-        if role in made.inputs
-    }
-    connectome = dataclasses.replace(connectome, metadata={**connectome.metadata, **sources})
-    write_connectome(made(subject.connectome(atlas)), connectome)
-    draw_matrices(made(subject.figure(f"seg-{atlas}_matrices")), connectome)
-    draw_connectome(made(subject.figure(f"seg-{atlas}_connectome")), connectome)
-    return connectome_facts(connectome, parcellation)
+    ledger: Ledger
+    options: ConnectOptions
+    atlases: tuple[str, ...]
+    maps: tuple[MapFile, ...]
+    mu: float | None
+    """Of the streamlines' weights; None where they were not weighed."""
+    retrace: bool
+    made: dict[str, tuple[Connectome, Parcellation]] = field(default_factory=dict)
 
+    def step(self, atlas: str) -> Step:
+        """The step of one atlas."""
+        ledger, subject = self.ledger, self.ledger.subject
+        from_image = bool(ledger.finished(f"parcellate/{atlas}").facts["from_image"])
+        inputs = {
+            "streamlines": subject.streamline_table,
+            "labels": subject.labels(atlas),
+            "regions": subject.regions(atlas),
+        }
+        inputs |= {each.role: each.path for each in self.maps}
+        if any(each.mask is not None for each in self.maps):
+            inputs["mask"] = subject.mask
+        if self.mu is not None:
+            inputs["weights"] = subject.weights
+        prefix = f"{subject.name}_seg-{atlas}"
+        units = {each.name: each.unit for each in self.maps}
+        return Step(
+            name=f"connect/{atlas}",
+            options=option_values(self.options)
+            | {"atlas": atlas, "from_image": from_image, "maps": units}
+            | ({} if self.mu is None else {"mu": self.mu}),
+            inputs=inputs,
+            may_write=(
+                f"connectivity/{prefix}_connectome.npz",
+                f"figures/{prefix}_matrices.png",
+                f"figures/{prefix}_connectome.png",
+            ),
+            work=lambda made: self._work(atlas, from_image, made),
+        )
 
-def connectome_facts(connectome: Connectome, parcellation: Parcellation) -> dict[str, Any]:
-    """Numbers of a connectome worth showing."""
-    count = connectome.matrices["count"]
-    n_regions = connectome.n_regions
-    n_edges = int(np.count_nonzero(np.triu(count, k=1)))
-    n_pairs = n_regions * (n_regions - 1) // 2
-    correlation, n_homologous = homologous_correlation(connectome)
-    return {
-        "n_regions": n_regions,
-        "missing": list(parcellation.missing),
-        "n_edges": n_edges,
-        "density": n_edges / n_pairs if n_pairs else float("nan"),
-        "n_streamlines": connectome.n_streamlines,
-        "n_unassigned": connectome.n_unassigned,
-        "unassigned_share": connectome.n_unassigned / max(connectome.n_streamlines, 1),
-        "n_self": int(np.trace(count)),
-        "homologous_strength_correlation": correlation,
-        "n_homologous_pairs": n_homologous,
-    }
+    def _work(self, atlas: str, from_image: bool, made: Made) -> Facts:
+        from tractome.io.figures import draw_connectome, draw_matrices
+        from tractome.io.matrices import write_connectome
 
+        if atlas not in self.made:
+            self._make()
+        connectome, parcellation = self.made.pop(atlas)
+        subject = self.ledger.subject
+        sources = {
+            f"{role}_sha256": made.inputs[role]
+            for role in ("streamlines", "labels", "regions", "weights")
+            if role in made.inputs
+        }
+        connectome = dataclasses.replace(connectome, metadata={**connectome.metadata, **sources})
+        write_connectome(made(subject.connectome(atlas)), connectome)
+        draw_matrices(made(subject.figure(f"seg-{atlas}_matrices")), connectome)
+        draw_connectome(made(subject.figure(f"seg-{atlas}_connectome")), connectome)
+        return connectome_facts(connectome, parcellation)
 
-def homologous_correlation(connectome: Connectome) -> tuple[float, int]:
-    """Pearson correlation of the strengths of left and right regions of one name, and the number of such pairs."""
-    pairs = homologous_pairs(connectome.regions)
-    present = [(left, right) for left, right in pairs if min(connectome.volumes_mm3[[left, right]]) > 0]
-    if len(present) < 3:
-        return float("nan"), len(present)
-    strength: NDArray[np.float64] = connectome.strength()
-    left, right = strength[np.array(present).T]
-    if left.std() == 0 or right.std() == 0:
-        return float("nan"), len(present)
-    return float(np.corrcoef(left, right)[0, 1]), len(present)
+    def _make(self) -> None:
+        """Add up all atlases."""
+        from tractome.stages.connect import ConnectomeBuilder, regional_means
 
+        maps = [read_map(each) for each in self.maps]
+        parcellations = {atlas: self._parcellation(atlas) for atlas in self.atlases}
+        builders = {atlas: ConnectomeBuilder(each, self.options) for atlas, each in parcellations.items()}
+        for table in self._tables(maps):
+            for builder in builders.values():
+                builder.add(table)
+        for atlas, builder in builders.items():
+            features = regional_means(parcellations[atlas], maps)
+            self.made[atlas] = builder.build(features), parcellations[atlas]
 
-_SIDE = re.compile(r"(?<![A-Za-z])(lh|rh|left|right|l|r)(?![A-Za-z])", re.IGNORECASE)
+    def _parcellation(self, atlas: str) -> Parcellation:
+        from_image = bool(self.ledger.finished(f"parcellate/{atlas}").facts["from_image"])
+        return read_parcellation(self.ledger.subject, atlas, from_image=from_image)
 
+    def _tables(self, maps: list[ScalarMap]) -> Iterator[StreamlineTable]:
+        """The rows of all streamlines, part by part, with their weights."""
+        rows = self._rows(maps)
+        return rows if self.mu is None else with_weights(rows, self.ledger.subject.weights, self.mu)
 
-def homologous_pairs(regions: RegionTable) -> list[tuple[int, int]]:
-    """Rows of left and right regions whose names differ only in the word for the side."""
-    right = {
-        _SIDE.sub("*", name): row
-        for row, name in enumerate(regions.names)
-        if regions.hemispheres[row] == "R" and _SIDE.search(name)
-    }
-    return [
-        (row, right[_SIDE.sub("*", name)])
-        for row, name in enumerate(regions.names)
-        if regions.hemispheres[row] == "L" and _SIDE.sub("*", name) in right
-    ]
+    def _rows(self, maps: list[ScalarMap]) -> Iterator[StreamlineTable]:
+        from tractome.stages.connect import summarise
+
+        subject, options = self.ledger.subject, self.options
+        why = self._why_whole()
+        if not why:
+            wanted = [each.name for each in self.maps]
+            for table in read_ahead(read_streamline_tables(subject.streamline_table)):
+                yield dataclasses.replace(table, means={name: table.means[name] for name in wanted})
+            return
+        kept = require_whole(self.ledger, why, retrace=self.retrace)
+        self.ledger.listener.note(f"{why}: whole streamlines are {'read' if kept else 'tracked again'}.")
+        prepared, is_forward = prepare_maps(maps), options.assignment == "forward"
+        for block in whole_streamlines(self.ledger, kept):
+            yield summarise(block, prepared, directions=is_forward, crossed=options.pooled)
+
+    def _why_whole(self) -> str:
+        """Why the table of ends does not do; empty where it does."""
+        sampled = self.ledger.finished("track").inputs
+        new = [each.name for each in self.maps if not each.is_hash(sampled.get(each.role))]
+        if new:
+            return f"The map {', '.join(new)} was not sampled while tracking"
+        if self.options.assignment == "forward":
+            return "The forward assignment needs the direction in which a streamline ends"
+        return "A pooled mean needs the voxels that a streamline crosses" if self.options.pooled else ""

@@ -111,7 +111,7 @@ def _parcellate(ledger: Ledger, atlas: str, source: LabelSource, made: Made) -> 
     subject = ledger.subject
     mask, dwi_grid = read_mask(subject.mask)
     if source.labels is not None:
-        labels, grid, regions = _own_labels(source.labels, source.regions, atlas)
+        labels, grid, regions = own_labels(source.labels, source.regions, atlas)
         facts: dict[str, Any] = {"method": "the subject's own labels"}
     else:
         labels, grid, regions, facts = registered_labels(ledger, atlas)
@@ -149,7 +149,7 @@ def _draw_outlines(ledger: Ledger, atlas: str, t1: Path | None, parcellation: Pa
         draw_outlines(picture, volume, grid, parcellation, {"fa": "FA", "t1": "the T1"}[name])
 
 
-def _own_labels(path: Path, table: Path | None, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable]:
+def own_labels(path: Path, table: Path | None, atlas: str) -> tuple[NDArray[np.int64], Grid, RegionTable]:
     """Labels of the subject, with the regions of a table, of a known atlas, or found in the image."""
     from tractome.io.atlases import read_atlas_regions, read_region_table
     from tractome.stages.parcellate import regions_from_labels, require_most_regions

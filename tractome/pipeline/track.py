@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.datatypes.fields import ScalarMap
+from tractome.datatypes.fields import OrientationField, ScalarMap
 from tractome.datatypes.prepared_maps import prepare_maps
 from tractome.datatypes.tissue import TissueMap
 from tractome.datatypes.tractogram import RejectReason, StopReason, StreamlineTable, Tractogram
@@ -105,31 +105,17 @@ class _Tally:
 
 def _track(ledger: Ledger, options: TrackOptions, files: TrackingFiles, whole: str | None, made: Made) -> Facts:
     from tractome.io.figures import draw_streamlines
-    from tractome.io.seed_points import read_seed_points
     from tractome.io.tractograms import StreamlineTableWriter, TractogramWriter
     from tractome.stages.connect import summarise
-    from tractome.stages.fit.fixels import segment_fixels
     from tractome.stages.track import source_in_force, track
 
     subject, listener = ledger.subject, ledger.listener
-    orientations = read_orientation_field(orientation_file(ledger), subject.mask)
+    orientations, material = tracking_material(ledger, options, files)
     maps = read_maps(subject, map_names(ledger))
-    fa = maps.get("fa")
+    fa, tissue = material["fa"], material["tissue"]
     prepared = prepare_maps(list(maps.values()))
-    tissue = read_tissue(files.tissue) if files.tissue is not None else None
-    seed_points = read_seed_points(files.seed_points) if files.seed_points is not None else None
-    source = source_in_force(options, seed_points)
-    blocks = track(
-        orientations,
-        options,
-        tissue=tissue,
-        fa=fa,
-        seed_mask=files.read_seed_mask(orientations.grid),
-        seed_points=seed_points,
-        fixels=segment_fixels(orientations, min_peak=max(options.fod_cutoff, 1e-3)) if source == "dynamic" else None,
-        gates=files.read_gates(),
-        progress=listener.progress("streamlines", "streamlines"),
-    )
+    source = source_in_force(options, material["seed_points"])
+    blocks = track(orientations, options, **material, progress=listener.progress("streamlines", "streamlines"))
     tally = _Tally()
     grid = orientations.grid
     whole_sink = TractogramWriter(made(subject.tractogram(whole)), grid) if whole is not None else nullcontext()
@@ -145,6 +131,27 @@ def _track(ledger: Ledger, options: TrackOptions, files: TrackingFiles, whole: s
     shadow = fa.volume() if fa is not None else orientations.mask.astype(np.float32)
     draw_streamlines(made(subject.figure("streamlines")), tally.drawn, shadow, grid)
     return _facts(tally, fa, tissue) | {"seed_source": "mask" if files.seed_mask is not None else source}
+
+
+def tracking_material(
+    ledger: Ledger, options: TrackOptions, files: TrackingFiles
+) -> tuple[OrientationField, dict[str, Any]]:
+    """Read what tracking needs: the orientations, and the other arguments of `stages.track.track` by name."""
+    from tractome.io.seed_points import read_seed_points
+    from tractome.stages.fit.fixels import segment_fixels
+    from tractome.stages.track import source_in_force
+
+    orientations = read_orientation_field(orientation_file(ledger), ledger.subject.mask)
+    seed_points = read_seed_points(files.seed_points) if files.seed_points is not None else None
+    is_dynamic = source_in_force(options, seed_points) == "dynamic"
+    return orientations, {
+        "tissue": read_tissue(files.tissue) if files.tissue is not None else None,
+        "fa": read_maps(ledger.subject, ["fa"]).get("fa") if "fa" in map_names(ledger) else None,
+        "seed_mask": files.read_seed_mask(orientations.grid),
+        "seed_points": seed_points,
+        "fixels": segment_fixels(orientations, min_peak=max(options.fod_cutoff, 1e-3)) if is_dynamic else None,
+        "gates": files.read_gates(),
+    }
 
 
 def _nothing_accepted(tally: _Tally) -> TrackingError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from tractome.options import TrackOptions
 from tractome.stages.track.engine import Engine
 from tractome.stages.track.gates import Gates
 from tractome.stages.track.limits import Goal
-from tractome.stages.track.sources import Material, make_source, source_in_force
+from tractome.stages.track.sources import Material, SeedSource, make_source, source_in_force
 
 Progress = Callable[[int, int], None]
 
@@ -74,33 +75,13 @@ def track(
         No voxel to start in, or the number asked for is out of reach; what was found and why the rest was rejected
         is in the message.
     """
-    from tractome.kernels._jit import set_threads
-    from tractome.kernels.tracking import track_block
-
-    gates = gates or Gates()
-    field, tissue = gates.keep_inside(field, tissue)
-    has_depth = source_in_force(options, seed_points) == "balanced" and seed_mask is None
-    engine = Engine.build(field, options, tissue, fa, has_depth=has_depth)
-    source = make_source(Material(field, options, tissue, fa, seed_mask, seed_points, fixels, engine.sphere.directions))
-    set_threads(options.n_threads)
-    goal = Goal.of(options, source.n_seeds)
-    n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
-    points = np.empty((n_block, engine.rules.max_points, 3), np.float32)
-    n_points, verdicts = np.zeros(n_block, np.int32), np.zeros((n_block, 3), np.int8)
+    bench = Workbench.build(field, options, tissue, fa, seed_mask, seed_points, fixels, gates or Gates())
+    goal = Goal.of(options, bench.source.n_seeds)
     n_accepted, first = 0, 0
     rejected: dict[RejectReason, int] = {}
     while n_now := goal.n_left(n_accepted, first):
-        n_now = min(n_now, n_block, source.round_end - first if source.round_end is not None else n_block)
-        starts, directions = source.draw(first, n_now)
-        track_block(
-            options.random_seed, first, starts, directions, engine.method, engine.field, engine.sphere,
-            engine.tissue, engine.rules, points[:n_now], n_points[:n_now], verdicts[:n_now],
-        )  # fmt: skip
-        _reject_short(points[:n_now], n_points[:n_now], verdicts[:n_now], engine.rules.min_length_mm, field.grid)
-        gates.apply(points[:n_now], n_points[:n_now], verdicts[:n_now], field.grid)
-        limit = None if goal.n_wanted is None else goal.n_wanted - n_accepted
-        block = _collect(points, n_points[:n_now], verdicts[:n_now], first, limit, field.grid)
-        source.learn(block)
+        n_now = min(n_now, bench.room(first))
+        block = bench.track(first, n_now, limit=None if goal.n_wanted is None else goal.n_wanted - n_accepted)
         for reason, number in block.rejected.items():
             rejected[reason] = rejected.get(reason, 0) + number
         n_accepted += block.n_streamlines
@@ -110,6 +91,76 @@ def track(
         yield block
     if n_accepted == 0 or (goal.n_wanted is not None and n_accepted < goal.n_wanted):
         raise TrackingError(_explain_shortfall(n_accepted, goal.n_wanted, first, rejected))
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What tracks one block after the other: the engine, the seeds, and room for the points."""
+
+    options: TrackOptions
+    grid: Grid
+    engine: Engine
+    source: SeedSource
+    gates: Gates
+    points: NDArray[np.float32]
+    n_points: NDArray[np.int32]
+    verdicts: NDArray[np.int8]
+
+    @classmethod
+    def build(
+        cls,
+        field: OrientationField,
+        options: TrackOptions,
+        tissue: TissueMap | None,
+        fa: ScalarMap | None,
+        seed_mask: NDArray[np.bool_] | None,
+        seed_points: SeedPoints | None,
+        fixels: FixelField | None,
+        gates: Gates,
+    ) -> Workbench:
+        """Set up; the arguments are those of `track`."""
+        from tractome.kernels._jit import set_threads
+
+        field, tissue = gates.keep_inside(field, tissue)
+        has_depth = source_in_force(options, seed_points) == "balanced" and seed_mask is None
+        engine = Engine.build(field, options, tissue, fa, has_depth=has_depth)
+        directions = engine.sphere.directions
+        source = make_source(Material(field, options, tissue, fa, seed_mask, seed_points, fixels, directions))
+        set_threads(options.n_threads)
+        n_block = max(1, min(options.block_size, _LARGEST_BUFFER // (12 * engine.rules.max_points)))
+        points = np.empty((n_block, engine.rules.max_points, 3), np.float32)
+        return cls(
+            options, field.grid, engine, source, gates,
+            points, np.zeros(n_block, np.int32), np.zeros((n_block, 3), np.int8),
+        )  # fmt: skip
+
+    def room(self, first: int) -> int:
+        """Seeds from `first` on that one block may have."""
+        n_block, end = len(self.points), self.source.round_end
+        return n_block if end is None else min(n_block, end - first)
+
+    def track(
+        self, first: int, n_now: int, *, limit: int | None = None, only: NDArray[np.int64] | None = None
+    ) -> Tractogram:
+        """Track seeds `first` to ``first + n_now``: at most `limit` streamlines; of `only` some, counted from first."""
+        from tractome.kernels.tracking import track_block
+
+        engine = self.engine
+        points, n_points, verdicts = self.points[:n_now], self.n_points[:n_now], self.verdicts[:n_now]
+        starts, directions = self.source.draw(first, n_now)
+        if only is not None:
+            is_wanted = np.zeros(n_now, np.bool_)
+            is_wanted[only] = True
+            starts = np.where(is_wanted[:, None], starts, np.float32(np.nan))  # a seed that is nowhere costs nothing
+        track_block(
+            self.options.random_seed, first, starts, directions, engine.method, engine.field, engine.sphere,
+            engine.tissue, engine.rules, points, n_points, verdicts,
+        )  # fmt: skip
+        _reject_short(points, n_points, verdicts, engine.rules.min_length_mm, self.grid)
+        self.gates.apply(points, n_points, verdicts, self.grid)
+        block = _collect(self.points, n_points, verdicts, first, limit, self.grid)
+        self.source.learn(block)
+        return block
 
 
 def _reject_short(
