@@ -245,3 +245,16 @@ def test_choices_about_edges_reach_every_format(name, connectome, tmp_path):
     plain = exports.export(tmp_path / "plain", connectome, name)
     fewer = exports.export(tmp_path / "fewer", connectome, name, edge_density=0.2)
     assert any(a.read_bytes() != b.read_bytes() for a, b in zip(plain, fewer, strict=True))
+
+
+def test_the_page_of_formats_has_the_table_of_the_code():
+    from pathlib import Path
+
+    from tractome.io.exporters import EXPORTERS
+
+    page = Path(__file__).parents[1] / "docs" / "formats.md"
+    if not page.exists():
+        pytest.skip("only in a checkout")
+    text = page.read_text(encoding="utf-8")
+    for name, row in EXPORTERS.items():
+        assert f"| `{name}` | {row.reader} | {row.absent} | {row.checked} |" in text
