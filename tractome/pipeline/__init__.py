@@ -9,6 +9,7 @@ from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
 from tractome.pipeline.foreign import adopt_labels, adopt_tractogram, is_tractogram, name_parcellations
 from tractome.pipeline.found import GivenFiles, SubjectSources, gather_sources
+from tractome.pipeline.group import holds_many, make_group, read_repeated
 from tractome.pipeline.import_matrices import MatrixFiles, files_by_subject, import_subject
 from tractome.pipeline.layout import SubjectFolder, find_connectome, find_subject, require_free_folder, subject_label
 from tractome.pipeline.ledger import Ledger
@@ -21,7 +22,7 @@ from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summari
 from tractome.pipeline.subject import new_subject, old_subject
 from tractome.pipeline.threads import use_threads
 from tractome.pipeline.tissue import TissueFiles, earlier_files, tissue_subject, with_tissue
-from tractome.pipeline.track import track_subject
+from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.pipeline.weigh import WeighFiles, weigh_subject, weigh_tractogram
 
@@ -64,9 +65,11 @@ __all__ = [
     "find_subject",
     "fit_subject",
     "gather_sources",
+    "holds_many",
     "import_subject",
     "is_tractogram",
     "make_dataset",
+    "make_group",
     "name_parcellations",
     "new_subject",
     "old_subject",
@@ -75,8 +78,10 @@ __all__ = [
     "preprocess_subject",
     "preprocess_summary",
     "read_cohort",
+    "read_repeated",
     "require_free_folder",
     "require_sound",
+    "require_tracking_inputs",
     "run_subject",
     "subject_label",
     "summarise_run",

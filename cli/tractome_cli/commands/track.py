@@ -58,6 +58,7 @@ def track(
         TrackingFiles,
         adopt_orientations,
         earlier_files,
+        require_tracking_inputs,
         track_subject,
         use_threads,
         with_tissue,
@@ -65,6 +66,7 @@ def track(
 
     terminal, options = chosen.terminal, chosen[TrackOptions]
     files = TrackingFiles(tissue, seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
+    require_tracking_inputs(options, files, tractogram)
     use_threads(options.n_threads, terminal)
     with _opened(folder, fod, mask, fa, out, subject, terminal, force=force) as ledger:
         if fod is not None:
