@@ -18,7 +18,7 @@ from tractome.options import WeighOptions
 from tractome.stages.weigh import make_model, processing_mask, weigh
 from tractome.stages.weigh.fit import _Problem
 
-EXACT = WeighOptions(total_variation=0.0, tolerance=1e-9, min_coverage=0.0)
+EXACT = WeighOptions(total_variation=0.0, tikhonov=0.0, tolerance=1e-9, min_coverage=0.0)
 
 
 def store_of(model, streamlines, folder, *, size=7, max_bytes=1 << 30):
@@ -90,7 +90,7 @@ def test_weights_lower_the_cost_of_the_slow_twin(scene, tmp_path):
     found, share = naive.contributions(streamlines, fixels, shares)
     result = weighed(streamlines, fixels, tmp_path, shares, WeighOptions(tolerance=1e-9))
     costs = [
-        naive.weighting_cost(weights, found, fixels.afd.astype(float), share).total
+        naive.weighting_cost(weights, found, fixels.afd.astype(float), share, tikhonov=0.05).total
         for weights in (np.ones(len(streamlines)), result.weights.astype(float))
     ]
     assert costs[0] == pytest.approx(result.costs[0], rel=1e-3)
@@ -99,7 +99,8 @@ def test_weights_lower_the_cost_of_the_slow_twin(scene, tmp_path):
     rng = np.random.default_rng(1)
     for _ in range(5):  # no better place nearby
         nearby = result.weights * np.exp(rng.normal(0, 0.05, len(streamlines)))
-        assert naive.weighting_cost(nearby, found, fixels.afd.astype(float), share).total > costs[1] * (1 - 1e-4)
+        cost = naive.weighting_cost(nearby, found, fixels.afd.astype(float), share, tikhonov=0.05).total
+        assert cost > costs[1] * (1 - 1e-4)
 
 
 def bundles(n_first=30, n_second=10, densities=(0.5, 0.5)):
@@ -180,7 +181,7 @@ def test_a_streamline_that_nothing_speaks_of_keeps_weight_one(tmp_path):
     assert (result.weights[-3:] == 1).all()
     assert result.facts["n_outside"] == 3
     # Regularisation is per streamline, so that three more that say nothing change next to nothing.
-    np.testing.assert_allclose(result.weights[:-3], weighed(streamlines, fixels, tmp_path).weights, rtol=1e-3)
+    np.testing.assert_allclose(result.weights[:-3], weighed(streamlines, fixels, tmp_path).weights, rtol=2e-2)
 
 
 def test_a_fibre_population_with_too_few_streamlines_is_left_out(tmp_path):

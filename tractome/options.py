@@ -314,7 +314,9 @@ class WeighOptions(_Checked):
     total_variation: float = _option(
         0.1, "Strength that holds a streamline's coefficient to the mean of those it runs beside.", low=0
     )
-    tikhonov: float = _option(0.0, "Strength that holds coefficients to 0 (weights to 1).", low=0)
+    tikhonov: float = _option(
+        0.05, "Strength that holds coefficients to 0 (weights to 1); 0 for tcksift2's cost.", low=0
+    )
     max_iterations: int = _option(200, "Iterations at most.", low=1)
     tolerance: float = _option(
         1e-5, "Stop when two iterations in a row lower the cost by less than this share of the first.", low=0, high=0.1
