@@ -306,12 +306,13 @@ def _check_t1(subject: BeingChecked) -> None:
 
 def _check_tissue(subject: BeingChecked) -> TissueMap | None:
     """The tissue map, where it can be used."""
-    from tractome.stages.check import check_tissue_place, check_tissue_values
+    from tractome.stages.check import check_tissue_place, check_tissue_values, thinned
 
     inspection = subject.inspection
     found = read_whole(inspection, "tissue", subject.paths.get("tissue"), n_dimensions=4)
     if found is None or not check_tissue_values(inspection, found[0]):
         return None
+    found = thinned(*found)
     if subject.brain is not None and subject.dwi is not None:
         check_tissue_place(inspection, *found, subject.brain, subject.dwi.grid, subject.sampled)
     if subject.refuses("tissue"):

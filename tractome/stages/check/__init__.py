@@ -8,6 +8,7 @@ from tractome.stages.check.inspection import Inspection
 from tractome.stages.check.labels import check_label_place, check_label_values, check_pieces
 from tractome.stages.check.limits import LIMITS, Limit
 from tractome.stages.check.masks import check_mask_place, check_mask_shape
+from tractome.stages.check.overlap import thinned
 from tractome.stages.check.regions import check_regions
 from tractome.stages.check.sampled import SampledScan
 from tractome.stages.check.signal import check_filled, check_signal
@@ -35,4 +36,5 @@ __all__ = [
     "check_tissue_place",
     "check_tissue_values",
     "foreground",
+    "thinned",
 ]

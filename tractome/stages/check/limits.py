@@ -48,9 +48,7 @@ LIMITS: dict[str, Limit] = {
     "header.largest_voxel_mm": _at_most(8.0, "mm", "longest side of a voxel"),
     "dwi.anisotropy": _at_most(2.5, "ratio", "longest side of a voxel over the shortest"),
     "gradients.condition": _at_most(3.0, "ratio", "condition number of the tensor's design matrix"),
-    "gradients.gap": _at_most(
-        1.9, "ratio", "largest hole in a shell over that of an even spread"
-    ),
+    "gradients.gap": _at_most(1.9, "ratio", "largest hole in a shell over that of an even spread"),
     "gradients.shell_width": _at_most(100.0, "s/mm2", "widest shell"),
     "gradients.volumes_per_b0": _at_most(64.0, "volumes", "weighted volumes per b0"),
     "gradients.absent_share": _at_most(0.1, "share", "weighted volumes without a direction"),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from tractome.datatypes.grid import Grid
 from tractome.stages.check.foreground import dark_limit, foreground
 from tractome.stages.check.inspection import Inspection
+from tractome.stages.check.overlap import thinned
 
 _MIN_GAIN = 0.05
 """By how much the correlation of mask and b0 must rise for a shift or a flip to count as better."""
@@ -97,7 +98,8 @@ def check_mask_place(inspection: Inspection, mask: NDArray[np.bool_], b0: NDArra
         )
         inspection.find("mask-inverted", message, dark_share=dark_share, head_share=covered)
         return
-    how, shift_mm = _better_place(mask, np.minimum(b0, np.median(b0[head])), grid)
+    capped, coarse = thinned(np.minimum(b0, np.median(b0[head])), grid)
+    how, shift_mm = _better_place(thinned(mask, grid)[0], capped, coarse)
     if inspection.is_beyond("mask.shift_mm", shift_mm):
         message = (
             f"The mask lies beside the brain: it fits the b0 best when {how}. A mask of this very scan is needed, "

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
 
 MAX_POINTS = 50_000
+_MIN_VOXELS = 16
+COARSE_MM = 2.0
+"""Fine enough for where things are: images of smaller voxels are looked at in part."""
+
+
+def thinned(values: NDArray[Any], grid: Grid) -> tuple[NDArray[Any], Grid]:
+    """Every so many voxels along each axis, so that they are about `COARSE_MM` apart, and the grid of those."""
+    sizes = zip(grid.voxel_sizes_mm, grid.shape, strict=True)
+    steps = [max(1, min(int(COARSE_MM / size), n // _MIN_VOXELS)) for size, n in sizes]
+    if max(steps) == 1:
+        return values, grid
+    thin = np.ascontiguousarray(values[tuple(slice(None, None, step) for step in steps)])
+    return thin, Grid(thin.shape[:3], grid.affine @ np.diag([*map(float, steps), 1.0]))
 
 
 def some_points(inside: NDArray[np.bool_], grid: Grid, n_points: int = MAX_POINTS) -> NDArray[np.float64]:
