@@ -93,6 +93,12 @@ class SubjectSources:
         """Whether labels lie where the T1 does, and have to be brought to the scan."""
         return self.found is not None and self.found.labels_follow_t1
 
+    def regions_of(self, atlas: str) -> LabelSource:
+        """Where the regions of another atlas come from: the subject's own labels of that name, or the atlas itself."""
+        own = self.found.label_images.get(atlas) if self.found is not None else None
+        t1 = self.regions_from.t1
+        return LabelSource(t1, own.path, own.regions) if own is not None else LabelSource(t1)
+
     def describe(self) -> tuple[str, ...]:
         """What was found and what is used for what, one line each."""
         if self.found is None:
@@ -113,7 +119,7 @@ class SubjectSources:
             f"{_TITLES[found.layout]} in {found.root}, {who}: {_shown(scan.dwi, found.root)} ({state}) "
             f"with {', '.join(rest)}{'' if scan.mask else '; a mask is made'}",
             f"regions: {self._regions()}; "
-            f"tissues: {_shown(self.tissue, found.root) if self.tissue is not None else 'no map'}",
+            f"tissues: {_shown(self.tissue, found.root) if self.tissue is not None else 'no map found'}",
         ]
         return (*lines, *found.notices)
 
