@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from runs import OPTIONS, Heard, contents, do, files_of
+from runs import OPTIONS, Heard, contents, do, files_of, words
 
 from tractome.errors import RegistrationError
 from tractome.io.atlases import add_atlas
@@ -109,3 +109,31 @@ def test_the_t1_is_not_needed_for_labels(phantom, copy, registered):
     heard, _ = do(phantom, copy, regions_from=dataclasses.replace(files.regions_from, t1=phantom / "T1w.nii.gz"))
     assert heard.done == []
     assert registered == []
+
+
+def test_several_atlases_in_one_run_cost_one_registration_and_one_tracking(phantom, copy, atlases, registered):
+    heard, records = do(
+        phantom, copy, _options("first"), regions_from=LabelSource(), further={"second": LabelSource()}, force=True
+    )
+    assert sorted(heard.done) == sorted(
+        ["fit", "register", "parcellate", "parcellate", "track", "connect", "export", "connect", "export"]
+    )
+    assert registered == ["FA"]
+    names = ("first", "second")
+    one, other = (read_connectome(copy / f"sub-01/connectivity/sub-01_seg-{name}_connectome.npz") for name in names)
+    assert np.array_equal(one.matrices["count"], other.matrices["count"])
+    assert (one.regions.atlas, other.regions.atlas) == names
+    assert {"parcellate", "connect", "parcellate/second", "connect/second", "export/second"} <= set(records)
+
+
+def test_the_command_takes_atlases_with_commas_between(phantom, copy, atlases, registered):
+    from typer.testing import CliRunner
+
+    from tractome_cli.app import app
+
+    done = CliRunner().invoke(app, words(phantom, copy, "--atlas", "labels,second")[3:])
+    assert done.exit_code == 0, done.output
+    assert "also second" in done.output
+    assert (copy / "sub-01/connectivity/sub-01_seg-second_stat-count_relmat.tsv").is_file()
+    wrong = CliRunner().invoke(app, words(phantom, copy, "--atlas", "labels,sceond")[3:])
+    assert wrong.exit_code == 2

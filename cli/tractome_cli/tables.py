@@ -51,6 +51,16 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
                 f"{number(connect['homologous_strength_correlation'])} over {connect['n_homologous_pairs']} pairs",
             )
         )
+    return [*rows, *_further(facts)]
+
+
+def _further(facts: Mapping[str, Any]) -> Rows:
+    """A row for each parcellation but the first."""
+    rows = []
+    for name in (stage.partition("/")[2] for stage in facts if stage.startswith("connect/")):
+        regions, connect = facts[f"parcellate/{name}"], facts[f"connect/{name}"]
+        found = f"{regions['n_regions']} regions, {_missing(regions['missing'])}; {connect['n_edges']:,} edges"
+        rows.append((f"also {name}", f"{found}, {connect['unassigned_share']:.1%} of the streamlines unassigned"))
     return rows
 
 
@@ -135,3 +145,18 @@ def _missing(names: Sequence[str]) -> str:
     """How many regions a subject lacks, and which."""
     shown = f": {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
     return f"{len(names)} missing{shown}"
+
+
+def reliability_rows(result: Mapping[str, Any]) -> Rows:
+    """How far two scans of the same subjects agree."""
+    return [
+        ("measure", str(result["measure"])),
+        ("subjects, two scans each", str(result["n_subjects"])),
+        ("edges", f"{result['n_edges']:,}"),
+        ("median ICC(2,1) of an edge", number(result["icc_median"])),
+        ("mean ICC(2,1) weighted by the edge", number(result["icc_weighted"])),
+        ("edges with an ICC above 0.75", f"{result['share_above_075']:.1%}"),
+        ("Pearson r of log(1 + value), one subject", number(result["within"])),
+        ("Pearson r of log(1 + value), two subjects", number(result["between"])),
+        ("scans whose likest is their own second", f"{result['identified']:.1%}"),
+    ]

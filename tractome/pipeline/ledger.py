@@ -91,6 +91,8 @@ class Ledger:
     force: bool = False
     n_done: int = field(default=0, init=False)
     """Steps that were done by this ledger, and not before."""
+    forced: set[str] = field(default_factory=set, init=False)
+    """Keys of the steps that it was forced to do again: two atlases need one registration."""
 
     def records(self) -> dict[str, StageRecord]:
         """What is remembered, by name of the step."""
@@ -130,7 +132,8 @@ class Ledger:
         key = stage_key(step.stage, step.options, inputs, code_hash())
         records = self.records()
         old = records.get(step.name)
-        if old is not None and not self.force and self._is_done(old, key):
+        is_forced = self.force and key not in self.forced
+        if old is not None and not is_forced and self._is_done(old, key):
             self.listener.skips(step.name)
             if any(not Path(path).is_file() for path in old.input_paths.values()):  # the same files, moved
                 old = replace(old, input_paths=paths)
@@ -173,6 +176,8 @@ class Ledger:
         )
         self._save(step.name, finished)
         self.n_done += 1
+        if self.force:
+            self.forced.add(key)
         self.listener.ends(step.name, finished.seconds)
         return finished
 

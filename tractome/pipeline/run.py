@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject, require_sources
 from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject
 from tractome.pipeline.threads import use_threads
-from tractome.pipeline.tissue import TissueFiles, require_tissue_files, with_tissue
+from tractome.pipeline.tissue import require_tissue_files, with_tissue
+from tractome.pipeline.tissue_sources import TissueFiles
 from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.provenance import StageRecord
@@ -60,6 +62,8 @@ class SubjectFiles:
     """Whether those labels lie where the T1 lies, and not yet where the scan does."""
     raw: PreprocessFiles | None = None
     """What helps to preprocess the scan; None for a scan that is fitted as it is."""
+    further: Mapping[str, LabelSource] = field(default_factory=dict)
+    """Where the regions of further parcellations come from, by their names."""
 
     @property
     def tissue_sources(self) -> TissueFiles:
@@ -71,13 +75,19 @@ class SubjectFiles:
         """The same with labels that lie where the scan does, and the record of bringing them there."""
         source = self.regions_from
         paths = {"regions": source.labels, "freesurfer": self.freesurfer if self.freesurfer != source.labels else None}
+        paths |= {name: each.labels for name, each in self.further.items()}
         images = {what: path for what, path in paths.items() if path is not None}
         if not self.labels_follow_t1 or not images:
             return self, {}
         record, moved = align_labels(ledger, options, source.t1, images)
         there = {images[what]: path for what, path in moved.items()}
         labels, freesurfer = (there[path] if path is not None else None for path in (source.labels, self.freesurfer))
-        return replace(self, regions_from=replace(source, labels=labels), freesurfer=freesurfer), {"align": record}
+        further = {
+            name: replace(each, labels=there[each.labels] if each.labels is not None else None)
+            for name, each in self.further.items()
+        }
+        moved_files = replace(self, regions_from=replace(source, labels=labels), freesurfer=freesurfer, further=further)
+        return moved_files, {"align": record}
 
     def checked(self, atlas: str | None = None) -> CheckedFiles:
         """Those that are checked before anything is computed; `atlas` is the name of the parcellation."""
@@ -122,6 +132,8 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
         By stage, in order.
     """
     require_sources(files.regions_from, options.parcellate)
+    for name, source in files.further.items():
+        require_sources(source, replace(options.parcellate, atlas=name))
     require_tracking_inputs(options.track, files.tracking, options.whole)
     require_tissue_files(options.tissue, files.tissue_sources, files.tissue)
     use_threads(options.track.n_threads, ledger.listener)
@@ -141,6 +153,9 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
         # Before parcellate in the summary, as it was in time.
         done = {**first, "register": ledger.finished("register"), "parcellate": done["parcellate"]}
     atlas = str(done["parcellate"].facts["atlas"])
+    for name, source in files.further.items():
+        named = replace(options.parcellate, atlas=name)
+        done[f"parcellate/{name}"] = parcellate_subject(ledger, named, source, options.track.n_threads)
     tracking, tissue = with_tissue(
         ledger, files.tracking, options.tissue, files.tissue_sources, options.parcellate, options.track.n_threads
     )
@@ -149,6 +164,9 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     done["track"] = track_subject(ledger, options.track, tracking, whole=options.whole)
     done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
     done["export"] = export_subject(ledger, options.export, atlas=atlas)
+    for name in files.further:
+        done[f"connect/{name}"] = connect_subject(ledger, options.connect, atlas=name)
+        done[f"export/{name}"] = export_subject(ledger, options.export, atlas=name)
     if ledger.n_done == 0:
         ledger.listener.note("Everything was done before with these inputs and options; nothing was changed.")
     return done

@@ -117,7 +117,7 @@ def run(
         tissue=tissue,
         responses=paths(response),
     )
-    atlas = chosen[ParcellateOptions].atlas
+    atlas, others = _atlases(chosen[ParcellateOptions].atlas)
     sources = gather_sources(path, given, atlas=atlas, subject=subject, session=session, scan=scan)
     if dry_run and as_json:
         show_json(sources.as_dict())
@@ -136,11 +136,13 @@ def run(
     files = SubjectFiles(
         sources.scan,
         sources.regions_from,
-        sources.tissue,
+        # A source asked for by name comes before a map that was only found.
+        sources.tissue if chosen[TissueOptions].tissue_source == "auto" else tissue,
         *masks,
         freesurfer=freesurfer,
         labels_follow_t1=sources.labels_follow_t1,
         raw=raw,
+        further={name: sources.regions_of(name) for name in others},
     )
     place = {"session": sources.session, "scan": sources.scan_name}
     with new_subject(out, sources.scan.dwi, sources.label, terminal, **place, force=force) as ledger:
@@ -151,6 +153,12 @@ def run(
     show_table(summary["subject"], run_rows(summary))
     show_table("Stages", stage_rows(summary), ("stage", "time", "peak memory", "files"))
     show_table(f"Files in {summary['folder']}", file_rows(summary))
+
+
+def _atlases(given: str | None) -> tuple[str | None, list[str]]:
+    """The parcellation of the summary, and the others: names with commas between them, each once."""
+    names = list(dict.fromkeys(name for name in (given or "").split(",") if name))
+    return (names[0], names[1:]) if names else (None, [])
 
 
 def _options(chosen: Chosen, atlas: str | None, **more: Any) -> "RunOptions":
