@@ -233,7 +233,7 @@ def require_one_head(rigid: RigidStep, min_detail: float) -> None:
             f"needed. {look}"
         )
         raise RegistrationError(message)
-    if rigid.mirrored_detail >= min_detail:
+    if rigid.detail < min_detail <= rigid.mirrored_detail and rigid.mirrored_detail > 2 * rigid.detail:
         message = (
             "Left and right are exchanged in the T1 or in the scan: the b0 agrees in detail "
             f"({rigid.mirrored_detail:.2f}) with the mirror image of the T1, not with the T1 ({rigid.detail:.2f}; "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,17 @@ from tractome.stages.register.greedy import run_greedy
 from tractome.stages.register.quality import RigidStep, detail, mutual_information
 from tractome.stages.register.sampling import IDENTITY, resample, transformed, working_grid
 from tractome.stages.register.steps import LINEAR, LINEAR_SPACING_MM, MARGIN_MM
+
+TURN_DEG = 30.0
+
+
+class _Found(NamedTuple):
+    """A rigid step and the T1 that it brings to the grid of the b0."""
+
+    information: float
+    detail: float
+    matrix: NDArray[np.float64]
+    image: NDArray[np.float32]
 
 
 def b0_to_t1(
@@ -24,32 +37,60 @@ def b0_to_t1(
 
     Compared only within the DWI mask, with the b0 unmasked: a masked b0 pulled the mask's edge to the skull. Started
     from the headers and from matched centres; the one with more mutual information is kept. Where b0 and T1 agree less
-    in detail than `min_detail`, the T1's mirror image is tried as well, so that a T1 with left and right exchanged can
-    be told from one of another person.
+    in detail than `min_detail`, turned starts are tried, and then the T1's mirror image, so that a T1 with left and
+    right exchanged can be told from one of another person.
     """
     grid = working_grid(mask, dwi_grid, LINEAR_SPACING_MM, MARGIN_MM)
     fixed, inside = resample(b0, dwi_grid, grid), resample(mask, dwi_grid, grid) > 0.5
     whole = working_grid(np.ones((2, 2, 2), dtype=np.bool_), _outline(t1_grid), LINEAR_SPACING_MM, 0.0)
     moving = resample(t1, t1_grid, whole)
     centre = grid.to_world(np.argwhere(inside).mean(axis=0))
-    matched = IDENTITY.copy()
-    matched[:3, 3] = _head_centre(moving, whole) - centre
-    matrices = _rigid(fixed, inside, grid, moving, whole, [IDENTITY, matched])
-    scored = []
-    for matrix in matrices:
-        moved = resample(moving, whole, grid, matrix)
-        scored.append((mutual_information(fixed, moved, inside), matrix, moved))
-    information, matrix, moved = max(scored, key=lambda entry: entry[0])
-    agreement, mirrored = detail(fixed, moved, inside), float("nan")
-    if agreement < min_detail:
+    head = _head_centre(moving, whole)
+
+    def best(starts: list[NDArray[np.float64]]) -> _Found:
+        matrices = _rigid(fixed, inside, grid, moving, whole, starts)
+        images = [resample(moving, whole, grid, matrix) for matrix in matrices]
+        scores = [mutual_information(fixed, image, inside) for image in images]
+        first = int(np.argmax(scores))
+        return _Found(scores[first], detail(fixed, images[first], inside), matrices[first], images[first])
+
+    found = best([IDENTITY, _start(np.eye(3), centre, head)])
+    mirrored = float("nan")
+    if found.detail < min_detail:
+        turned = best([_start(rotation, centre, head) for rotation in _turns()])
+        found = turned if turned.detail >= min_detail else found
+    if found.detail < min_detail:
         # Mirrored about the middle of the brain as it lies now, so that it starts where it was found.
         plane = np.diag([-1.0, 1.0, 1.0, 1.0])
         plane[0, 3] = 2 * centre[0]
-        (way,) = _rigid(fixed, inside, grid, moved, grid, [plane])
-        mirrored = detail(fixed, resample(moved, grid, grid, way), inside)
-    coverage = float((moved[inside] > 0).mean())
-    shift = float(np.linalg.norm(transformed(matrix, centre) - centre))
-    return RigidStep(matrix, information, agreement, mirrored, coverage, shift)
+        (way,) = _rigid(fixed, inside, grid, found.image, grid, [plane])
+        mirrored = detail(fixed, resample(found.image, grid, grid, way), inside)
+    coverage = float((found.image[inside] > 0).mean())
+    shift = float(np.linalg.norm(transformed(found.matrix, centre) - centre))
+    return RigidStep(found.matrix, found.information, found.detail, mirrored, coverage, shift)
+
+
+def _start(
+    rotation: NDArray[np.float64], centre: NDArray[np.float64], head: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A start (4, 4) that brings one centre to the other and turns about it."""
+    matrix = IDENTITY.copy()
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = head - rotation @ centre
+    return matrix
+
+
+def _turns() -> list[NDArray[np.float64]]:
+    """Rotations by `TURN_DEG` about each axis, both ways."""
+    cosine, sine = np.cos(np.radians(TURN_DEG)), np.sin(np.radians(TURN_DEG))
+    turns = []
+    for axis in range(3):
+        matrix = np.eye(3)
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        matrix[[first, second], [first, second]] = cosine
+        matrix[first, second], matrix[second, first] = -sine, sine
+        turns += [matrix, matrix.T]
+    return turns
 
 
 def _rigid(
