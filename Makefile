@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or later, nothing else. Everything is installed into .venv; `make clean` removes it all.
 #
 #   make demo        run tractome on the synthetic subject in sample_data and compare with its truth
-#   make test        the tests, in the checkout and once more against the built wheel outside it
+#   make test        the tests in the checkout, and those that a wheel may fail against the built wheel outside it
 #   make lint        ruff, mypy, import-linter
 #   make bench       side by side with MRtrix3 (Debian package: mrtrix3) and DIPY: speed, memory, accuracy
 #   make check-real  tests on the shared real scans, where they are present
@@ -84,6 +84,10 @@ $(WHEEL_ROOM)/.made: $(VENV)/.installed-dev $(SOURCES) pyproject.toml README.md 
 		> "$$($(WHEEL_ROOM)/env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dependencies.pth"
 	@touch $@
 
+# What a wheel may lack and the checkout has: files, entry points, data, names. The arithmetic is the same code.
+WHEEL_TESTS := $(patsubst %,tests/test_%.py,analyze atlases check cli consumers export fetched figures group house \
+	import_matrices layouts parcellate phantom_presets pipeline pipeline_atlas pipeline_tissue provenance run_path truth)
+
 test-wheel: $(WHEEL_ROOM)/.made
 	@room=$$(mktemp -d) && trap 'rm -rf "$$room"' EXIT && \
 	cp -r tests $(SAMPLE) pyproject.toml "$$room" && \
@@ -91,7 +95,7 @@ test-wheel: $(WHEEL_ROOM)/.made
 	echo "tests against the wheel, in $$room" && \
 	cd "$$room" && PATH="$$(dirname "$$wheel_python"):$$PATH" TRACTOME_TEST_INSTALLED=1 \
 		TRACTOME_SHARED_DATA="$${TRACTOME_SHARED_DATA:-$(abspath ..)/shared/data}" \
-		"$$wheel_python" -m pytest -p no:cacheprovider $(PYTEST_FAST)
+		"$$wheel_python" -m pytest -p no:cacheprovider $(PYTEST_FAST) $(WHEEL_TESTS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
