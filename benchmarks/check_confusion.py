@@ -2,7 +2,7 @@
 
     python benchmarks/check_confusion.py [folder of the shared data]
 
-Each subject of tests/broken.py and tests/broken_images.py has one fault. The limits stand beside the worst value that a
+Each subject of tests/broken*.py has one fault. The limits stand beside the worst value that a
 good subject has, so that the room between the two can be seen.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
 
     from tractome.stages.check import CATALOGUE
 
-    importlib.import_module("broken_images")
+    importlib.import_module("broken_anatomy")
     shared = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     worst: dict[str, list[tuple[float, str]]] = defaultdict(list)
     alarms: dict[str, int] = defaultdict(int)

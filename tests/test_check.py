@@ -19,7 +19,7 @@ from tractome.pipeline.parcellate import LabelSource
 from tractome.stages.check import CATALOGUE, LIMITS, Inspection
 from tractome_cli.app import app
 
-importlib.import_module("broken_images")  # adds its rows
+importlib.import_module("broken_anatomy")  # adds its rows
 
 
 def files_of(paths):
