@@ -21,7 +21,8 @@ from tractome.pipeline.register import earlier_t1
 from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
 from tractome.pipeline.subject import new_subject, old_subject
 from tractome.pipeline.threads import use_threads
-from tractome.pipeline.tissue import TissueFiles, earlier_files, tissue_subject, with_tissue
+from tractome.pipeline.tissue import earlier_files, tissue_subject, with_tissue
+from tractome.pipeline.tissue_sources import TissueFiles
 from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.pipeline.weigh import WeighFiles, weigh_subject, weigh_tractogram
