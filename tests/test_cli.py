@@ -30,6 +30,7 @@ COMMANDS = (
     "import",
     "export",
     "dataset",
+    "group",
     "compare",
     "phantom",
 )

@@ -129,3 +129,21 @@ class ImportOptions(_Checked):
         choices=("refuse", "zero"),
     )
     diagonal: str = _option("keep", "Self-connections: keep or drop.", choices=("keep", "drop"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupOptions(_Checked):
+    """One connectome of many subjects."""
+
+    group_measure: str | None = _option(
+        None, "Measure that says which edges a subject has; by default count, or the first there is."
+    )
+    consensus_share: float = _option(
+        0.5, "Edges that a smaller share of the subjects has are left out; 0 keeps what any has.", low=0, high=1
+    )
+    group_density: float | None = _option(
+        None,
+        "Of these the most consistent only (lowest coefficient of variation over subjects), as a share of all pairs.",
+        low=0,
+        high=1,
+    )

@@ -18,6 +18,7 @@ from tractome.graph_options import NODE_NUMBERS as NODE_NUMBERS
 from tractome.graph_options import DatasetOptions as DatasetOptions
 from tractome.graph_options import ExportOptions as ExportOptions
 from tractome.graph_options import GraphOptions as GraphOptions
+from tractome.graph_options import GroupOptions as GroupOptions
 from tractome.graph_options import ImportOptions as ImportOptions
 from tractome.option_fields import Checked as _Checked
 from tractome.option_fields import option as _option
@@ -250,7 +251,7 @@ class ParcellateOptions(_Checked):
     atlas: str | None = _option(
         None,
         "Name of an atlas (see `tractome atlas list`); by default desikan-killiany-83, "
-        "or for a label image the regions found in it.",
+        "or for a label image the regions found in it. `run` takes several with commas between, for one tracking.",
     )
     min_correlation: float = _option(
         0.6, "Lowest accepted correlation of T1 and warped template over grey and white matter.", low=0, high=1

@@ -39,6 +39,7 @@ PANELS = {
     "ImportOptions": "Import",
     "ExportOptions": "Export",
     "DatasetOptions": "Dataset",
+    "GroupOptions": "Group",
     "CompareOptions": "Compare",
     "AnalyzeOptions": "Analyze",
     "PhantomOptions": "Phantom",
