@@ -1,45 +1,14 @@
 """Layouts: which files of a folder are a subject's, and what is said where that is not clear."""
 
 import json
-import re
-import shlex
 
-import nibabel as nib
 import numpy as np
 import pytest
+from trees import BVALS, BVECS, commands, follow, gradients, image, names, scan
 
 from tractome.errors import LayoutError
+from tractome.io.atlases import read_atlas_regions
 from tractome.io.layouts import find_subject_in
-
-BVALS = np.repeat([0.0, 1000.0], [1, 7])
-_half = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, -1, 0]], dtype=float)
-BVECS = np.vstack([np.zeros(3), _half / np.linalg.norm(_half, axis=1, keepdims=True)])
-
-
-def image(path, *, volumes=8, shape=(4, 5, 3), zoom=2.0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sizes = (*shape, volumes) if volumes > 1 else shape
-    nib.save(nib.Nifti1Image(np.zeros(sizes, np.int16), np.diag([-zoom, zoom, zoom, 1.0])), path)
-    return path
-
-
-def gradients(stem, *, n=8, bval=".bval", bvec=".bvec"):
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    np.savetxt(stem.with_name(stem.name + bval), BVALS[:n][None], fmt="%g")
-    np.savetxt(stem.with_name(stem.name + bvec), BVECS[:n].T, fmt="%.6f")
-
-
-def scan(stem, **kind):
-    gradients(stem)
-    return image(stem.with_name(stem.name + ".nii.gz"), **kind)
-
-
-def names(found):
-    """Every file that was found, by role, as its name."""
-    roles = ("dwi", "bval", "bvec", "mask", "grad_dev", "t1", "labels", "regions", "tissue", "sidecar")
-    values = {role: getattr(found, role) for role in roles}
-    return {role: path.name for role, path in values.items() if path is not None}
-
 
 # --- HCP --------------------------------------------------------------------------------------------------------------
 
@@ -82,6 +51,24 @@ def test_an_hcp_subject_is_found_from_any_of_its_folders(tmp_path, place):
     assert found.notices == ()
 
 
+def test_destrieux_s_regions_have_freesurfer_s_numbers_and_the_names_that_others_have():
+    regions = read_atlas_regions("freesurfer-a2009s-164")[1]
+    label = dict(zip(regions.names, regions.labels.tolist(), strict=True))
+    assert (regions.n_regions, regions.structures.count("cortex")) == (164, 148)
+    assert (label["G_and_S_frontomargin-left"], label["S_temporal_transverse-right"]) == (11101, 12175)
+    assert not {11142, 12142} & set(label.values())  # the medial wall
+    assert (label["S_calcarine-left"], label["G_precentral-right"], label["G_oc-temp_lat-fusifor-left"]) == (
+        11145,
+        12129,
+        11121,
+    )
+    other = read_atlas_regions("freesurfer-dk-84")[1]
+    deep = {name for name, structure in zip(other.names, other.structures, strict=True) if structure != "cortex"}
+    assert {name: label[name] for name in deep} == {
+        name: number for name, number in zip(other.names, other.labels.tolist(), strict=True) if name in deep
+    }
+
+
 def test_what_an_hcp_subject_lacks_is_said(tmp_path):
     folder = hcp(tmp_path, grad_dev=False)
     assert any("grad_dev" in notice for notice in find_subject_in(folder).notices)
@@ -105,18 +92,6 @@ def test_the_seven_tesla_scan_of_an_hcp_subject_can_be_named(tmp_path):
 
 
 # --- several subjects, sessions, scans --------------------------------------------------------------------------------
-
-
-def commands(error):
-    """The commands that an error proposes, as words."""
-    return [shlex.split(line) for line in str(error.value).splitlines()[1:]]
-
-
-def follow(words):
-    """Find what a proposed command finds."""
-    assert words[:2] == ["tractome", "run"]
-    flags = dict(zip(words[3::2], words[4::2], strict=True))
-    return find_subject_in(words[2], **{flag.removeprefix("--"): value for flag, value in flags.items()})
 
 
 @pytest.mark.parametrize("layout", ["hcp", "bids", "qsiprep"])
@@ -158,7 +133,7 @@ def test_several_sessions_are_listed_with_commands_that_work(tmp_path):
 def test_several_runs_are_not_joined(tmp_path):
     for run in ("1", "2"):
         scan(tmp_path / f"sub-01/dwi/sub-01_acq-b1000_run-{run}_dwi")
-    with pytest.raises(LayoutError, match="2 diffusion scans. They are not joined") as error:
+    with pytest.raises(LayoutError, match=r"2 diffusion scans\. They are not joined") as error:
         find_subject_in(tmp_path)
     assert [follow(words).scan for words in commands(error)] == ["acq-b1000_run-1", "acq-b1000_run-2"]
     assert find_subject_in(tmp_path, scan="run-2").dwi.name == "sub-01_acq-b1000_run-2_dwi.nii.gz"
@@ -229,6 +204,21 @@ def test_preprocessed_data_of_the_same_subject_are_pointed_out(tmp_path):
     assert (found.layout, found.is_preprocessed) == ("qsiprep", True)
 
 
+def test_labels_of_a_derivative_of_the_anatomy_follow_its_t1(tmp_path):
+    scan(tmp_path / "sub-01/ses-a/dwi/sub-01_ses-a_dwi")
+    image(tmp_path / "sub-01/ses-a/anat/sub-01_ses-a_T1w.nii.gz", volumes=1)
+    anatomy = tmp_path / "derivatives/fmriprep/sub-01/anat"
+    for name in ("desc-aparcaseg_dseg", "desc-aseg_dseg", "space-MNI152NLin6Asym_desc-aparcaseg_dseg"):
+        image(anatomy / f"sub-01_{name}.nii.gz", volumes=1)
+    assert not find_subject_in(tmp_path).labels_follow_t1  # without the T1 that they lie on
+    image(anatomy / "sub-01_desc-preproc_T1w.nii.gz", volumes=1)
+    found = find_subject_in(tmp_path)
+    assert found.labels_follow_t1
+    assert (found.atlas, found.labels) == ("freesurfer-dk-84", anatomy / "sub-01_desc-aparcaseg_dseg.nii.gz")
+    assert found.t1 == anatomy / "sub-01_desc-preproc_T1w.nii.gz"
+    assert found.freesurfer_labels == found.labels
+
+
 # --- derivatives ------------------------------------------------------------------------------------------------------
 
 
@@ -281,124 +271,3 @@ def test_labels_with_a_table_are_known_by_the_name_of_their_atlas(tmp_path):
     found = find_subject_in(tmp_path)
     assert set(found.label_images) == {"4S156"}
     assert found.regions == tmp_path / "atlas-4S156_dseg.tsv"
-
-
-# --- plain files ------------------------------------------------------------------------------------------------------
-
-
-def test_plain_files_of_any_name(tmp_path):
-    image(tmp_path / "Series0007.nii.gz")
-    np.savetxt(tmp_path / "the_bvals.txt", BVALS[:, None])
-    np.savetxt(tmp_path / "directions.txt", BVECS)
-    image(tmp_path / "anat/MPRAGE.nii", volumes=1, zoom=1.0)
-    image(tmp_path / "b0_brain_mask.nii.gz", volumes=1)
-    image(tmp_path / "wm_mask.nii.gz", volumes=1)
-    (tmp_path / "notes.txt").write_text("nothing to see\n")
-    (tmp_path / "numbers.txt").write_text("1 2 3\n4 5 6\n")
-    found = find_subject_in(tmp_path)
-    assert found.layout == "plain"
-    assert found.is_preprocessed is None
-    assert names(found) == {
-        "dwi": "Series0007.nii.gz",
-        "bval": "the_bvals.txt",
-        "bvec": "directions.txt",
-        "mask": "b0_brain_mask.nii.gz",
-        "t1": "MPRAGE.nii",
-    }
-
-
-@pytest.mark.parametrize("name", ["grad.txt", "dwi.b", "mygrad"])
-def test_an_mrtrix_table_of_any_name(tmp_path, name):
-    image(tmp_path / "dwi.nii.gz")
-    np.savetxt(tmp_path / name, np.column_stack([BVECS, BVALS]))
-    found = find_subject_in(tmp_path)
-    assert (found.bval.name, found.bvec) == (name, None)
-
-
-def test_gradients_of_another_number_of_volumes_do_not_count(tmp_path):
-    image(tmp_path / "dwi.nii.gz", volumes=10)
-    gradients(tmp_path / "dwi")
-    with pytest.raises(LayoutError, match=r"has 10 volumes; .* there is neither near it\. Of another number") as error:
-        find_subject_in(tmp_path)
-    assert "dwi.bval (8)" in str(error.value)
-
-
-def test_gradients_go_by_the_name_of_the_scan(tmp_path):
-    for name in ("a", "b"):
-        scan(tmp_path / name)
-    with pytest.raises(LayoutError, match="2 diffusion scans") as error:
-        find_subject_in(tmp_path)
-    assert [follow(words).bvec.name for words in commands(error)] == ["a.bvec", "b.bvec"]
-    assert find_subject_in(tmp_path / "b.nii.gz").bval.name == "b.bval"
-
-
-def test_two_tables_that_differ_and_fit_as_well_are_refused(tmp_path):
-    image(tmp_path / "dwi.nii.gz")
-    gradients(tmp_path / "first")
-    gradients(tmp_path / "second")
-    assert find_subject_in(tmp_path).bval.name == "first.bval"  # the same numbers
-    np.savetxt(tmp_path / "second.bvec", -BVECS.T[::-1])
-    with pytest.raises(LayoutError, match=r"2 files with directions .* first\.bvec, second\.bvec"):
-        find_subject_in(tmp_path)
-
-
-def test_what_lies_with_another_scan_is_not_taken(tmp_path):
-    for name in ("one", "two"):
-        scan(tmp_path / name / "dwi")
-    image(tmp_path / "one/T1w.nii.gz", volumes=1)
-    image(tmp_path / "one/labels.nii.gz", volumes=1)
-    assert "t1" not in names(find_subject_in(tmp_path, scan="two/dwi"))
-    assert {"t1", "labels"} <= set(names(find_subject_in(tmp_path, scan="one/dwi")))
-
-
-def test_labels_of_plain_files(tmp_path):
-    scan(tmp_path / "dwi")
-    image(tmp_path / "labels.nii.gz", volumes=1)
-    (tmp_path / "regions.tsv").write_text("label\tname\n1\ta\n")
-    found = find_subject_in(tmp_path)
-    assert (found.atlas, found.regions) == ("labels", tmp_path / "regions.tsv")
-    image(tmp_path / "other_parcellation.nii.gz", volumes=1)
-    found = find_subject_in(tmp_path)
-    assert found.labels is None
-    assert any("2 label images" in notice for notice in found.notices)
-    image(tmp_path / "aparc+aseg.nii.gz", volumes=1)
-    found = find_subject_in(tmp_path)
-    assert (found.atlas, found.labels.name) == ("freesurfer-dk-84", "aparc+aseg.nii.gz")
-
-
-def test_a_mask_of_another_grid_is_not_taken(tmp_path):
-    scan(tmp_path / "dwi")
-    image(tmp_path / "brain_mask.nii.gz", volumes=1, zoom=1.0)
-    found = find_subject_in(tmp_path)
-    assert found.mask is None
-    assert any("not on the grid" in notice for notice in found.notices)
-
-
-def test_results_of_tractome_are_not_taken_for_data(tmp_path):
-    scan(tmp_path / "dwi")
-    results = tmp_path / "tractome-results"
-    image(results / "sub-01/dwi/sub-01_desc-brain_mask.nii.gz", volumes=1)
-    image(results / "sub-01/dwi/sub-01_seg-x_dseg.nii.gz", volumes=1)
-    image(results / "sub-01/dwi/sub-01_model-csd_param-wmfod_dwimap.nii.gz", volumes=15)
-    (results / "dataset_description.json").write_text(json.dumps({"GeneratedBy": [{"Name": "tractome"}]}))
-    found = find_subject_in(tmp_path)
-    assert set(names(found)) == {"dwi", "bval", "bvec"}
-
-
-@pytest.mark.parametrize("content", ["nothing", "text", "a T1"])
-def test_a_folder_without_a_scan_says_what_is_known(tmp_path, content):
-    if content == "text":
-        (tmp_path / "readme.txt").write_text("hello")
-    elif content == "a T1":
-        image(tmp_path / "T1w.nii.gz", volumes=1)
-    with pytest.raises(LayoutError, match="no diffusion scan that is understood"):
-        find_subject_in(tmp_path)
-    with pytest.raises(LayoutError, match=re.escape("There is no")):
-        find_subject_in(tmp_path / "missing")
-
-
-def test_a_broken_sidecar_is_named(tmp_path):
-    scan(tmp_path / "sub-01/dwi/sub-01_dwi")
-    (tmp_path / "sub-01/dwi/sub-01_dwi.json").write_text("{not json")
-    with pytest.raises(LayoutError, match=r"sub-01_dwi\.json cannot be read as JSON"):
-        find_subject_in(tmp_path)
