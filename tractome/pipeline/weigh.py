@@ -23,9 +23,9 @@ from tractome.io.tractograms import read_tractogram
 from tractome.io.weights import read_weights, write_weights
 from tractome.options import WeighOptions
 from tractome.pipeline.adopt import orientation_file
-from tractome.pipeline.layout import TRACTOGRAM_FORMATS, SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.listener import Listener
+from tractome.pipeline.whole import require_whole, whole_streamlines
 from tractome.provenance import StageRecord, option_values
 
 _BYTES_PER_MB = 1_000_000
@@ -61,7 +61,9 @@ class WeighFiles:
             raise OptionError(message)
 
 
-def weigh_subject(ledger: Ledger, options: WeighOptions, files: WeighFiles | None = None) -> StageRecord:
+def weigh_subject(
+    ledger: Ledger, options: WeighOptions, files: WeighFiles | None = None, *, retrace: bool = False
+) -> StageRecord:
     """Weigh the streamlines of a subject, and write a weight for each row of its table, unless that is done.
 
     Parameters
@@ -69,6 +71,8 @@ def weigh_subject(ledger: Ledger, options: WeighOptions, files: WeighFiles | Non
     ledger : Ledger
     options : WeighOptions
     files : WeighFiles, optional
+    retrace : bool
+        Track the same streamlines again where only their ends were kept.
 
     Raises
     ------
@@ -87,36 +91,23 @@ def weigh_subject(ledger: Ledger, options: WeighOptions, files: WeighFiles | Non
         )
         raise OptionError(message)
     tracked = ledger.finished("track")
-    streamlines = files.tractogram or _kept_streamlines(subject)
+    kept = files.tractogram or require_whole(ledger, "Weighing streamlines", retrace=retrace)
     tissue = None if files.processing_mask is not None else files.tissue or _tissue_of(tracked)
     inputs = {
         "orientations": orientation_file(ledger),
         "mask": subject.mask,
-        "streamlines": streamlines,
         "table": subject.streamline_table,
     }
-    counted_by = {"tissue": tissue, "processing_mask": files.processing_mask}
+    counted_by = {"tissue": tissue, "processing_mask": files.processing_mask, "streamlines": kept}
     inputs |= {role: path for role, path in counted_by.items() if path is not None}
-    n_rows = int(tracked.facts["n_accepted"])
     step = Step(
         name="weigh",
         options=option_values(options),
         inputs=inputs,
         may_write=(f"tractogram/{subject.name}_weights.*",),
-        work=lambda made: _weigh(ledger, options, inputs, n_rows, made),
+        work=lambda made: _weigh(ledger, options, inputs, made),
     )
     return ledger.do(step)
-
-
-def _kept_streamlines(subject: SubjectFolder) -> Path:
-    for suffix in TRACTOGRAM_FORMATS:
-        if subject.tractogram(suffix).is_file():
-            return subject.tractogram(suffix)
-    message = (
-        f"{subject.root} keeps only the ends of its streamlines, and weighing needs their whole course. "
-        "Track with --tractogram trx, or give the tractogram with --tractogram."
-    )
-    raise TableError(message)
 
 
 def _tissue_of(tracked: StageRecord) -> Path | None:
@@ -128,22 +119,15 @@ def _tissue_of(tracked: StageRecord) -> Path | None:
     return Path(given) if given is not None else None
 
 
-def _weigh(ledger: Ledger, options: WeighOptions, inputs: dict[str, Path], n_rows: int, made: Made) -> Facts:
-    subject = ledger.subject
+def _weigh(ledger: Ledger, options: WeighOptions, inputs: dict[str, Path], made: Made) -> Facts:
+    subject, kept = ledger.subject, inputs.get("streamlines")
     orientations = read_orientation_field(inputs["orientations"], inputs["mask"])
     shares, counted_by = _shares(orientations, inputs.get("tissue"), inputs.get("processing_mask"))
-    blocks = read_tractogram(inputs["streamlines"])
-    folder = subject.weights.parent
-    found = weigh_blocks(orientations, shares, blocks, options, folder, ledger.listener, n_expected=n_rows)
-    if found.n_streamlines != n_rows:
-        message = (
-            f"{inputs['streamlines']} holds {found.n_streamlines:,} streamlines, and the table of {subject.name} "
-            f"{n_rows:,}. Give the whole streamlines of this subject's table."
-        )
-        raise TableError(message)
+    blocks = whole_streamlines(ledger, kept)
+    found = weigh_blocks(orientations, shares, blocks, options, subject.weights.parent, ledger.listener)
     facts = found.facts | {"voxels_count_by": counted_by}
     write_weights(made(subject.weights, sidecar=True), found.weights)
-    write_json(subject.weights.with_suffix(".json"), _sidecar(found, facts, options, inputs["streamlines"]))
+    write_json(subject.weights.with_suffix(".json"), _sidecar(found, facts, options, kept))
     return facts | {"mu_per_mm": found.mu_per_mm}
 
 
@@ -189,8 +173,6 @@ def weigh_blocks(
     options: WeighOptions,
     folder: Path,
     listener: Listener,
-    *,
-    n_expected: int | None = None,
 ) -> StreamlineWeights:
     """Weigh streamlines that come in blocks, each of which is seen once.
 
@@ -204,8 +186,6 @@ def weigh_blocks(
     folder : Path
         Where contributions go that are too many for the memory.
     listener : Listener
-    n_expected : int, optional
-        How many streamlines will come, for the progress bar.
     """
     from tractome.io.contributions import ContributionStore
     from tractome.stages.fit.fixels import segment_fixels
@@ -214,12 +194,9 @@ def weigh_blocks(
     field = _where_it_counts(orientations, shares)
     fixels = segment_fixels(field, min_peak=options.min_peak, progress=listener.progress("fibre populations", "voxels"))
     model = make_model(fixels, shares, min_density=options.min_density)
-    tell = listener.progress("mapping", "streamlines")
     with ContributionStore(folder, int(options.max_memory_mb * _BYTES_PER_MB)) as store:
         for block in blocks:
             store.add(*model.pack(block))
-            if tell is not None:
-                tell(store.n_streamlines, max(n_expected or 0, store.n_streamlines))
         if store.is_on_disk:
             size = store.n_entries * 4 / 1e9
             listener.note(f"{size:.1f} GB of contributions went to a temporary file in {folder}.")
@@ -252,14 +229,14 @@ def _shares(
 
 
 def _sidecar(
-    found: StreamlineWeights, facts: dict[str, Any], options: WeighOptions, streamlines: Path
+    found: StreamlineWeights, facts: dict[str, Any], options: WeighOptions, streamlines: Path | None
 ) -> dict[str, Any]:
     return {
         "Description": "One weight per streamline, in the order of the tractogram; unitless, 1 for no evidence",
         "Method": "SIFT2 model (Smith et al. 2015, doi:10.1016/j.neuroimage.2015.06.092)",
         "Mu": found.mu_per_mm,
         "MuUnits": "fibre density (unitless) per mm of streamline",
-        "Sources": [streamlines.name],
+        "Sources": [streamlines.name if streamlines is not None else "the same streamlines, tracked again"],
         "Options": option_values(options),
         "Costs": list(found.costs),
         "Facts": facts,

@@ -42,6 +42,9 @@ ProcessingMaskFile = Annotated[
 WeightsFile = Annotated[
     Path | None, typer.Option("--out", help="With --fod: text file of the weights.", show_default=False)
 ]
+Retrace = Annotated[
+    bool, typer.Option("--retrace", help="Where only the ends of streamlines were kept: track the same ones again.")
+]
 
 
 @command(WeighOptions)
@@ -54,6 +57,7 @@ def weigh(
     fod: FodFile = None,
     mask: FodMaskFile = None,
     out: WeightsFile = None,
+    retrace: Retrace = False,
     force: Force = False,
 ) -> None:
     """Weigh streamlines, so that they add up to the fibre density: the SIFT2 model."""
@@ -72,7 +76,7 @@ def weigh(
     else:
         assert folder is not None
         with old_subject(folder, terminal, force=force) as ledger:
-            record = weigh_subject(ledger, options, files)
+            record = weigh_subject(ledger, options, files, retrace=retrace)
         place, facts, mu = ledger.subject.weights, record.facts, float(record.facts["mu_per_mm"])
     terminal.summary(
         place,
