@@ -86,6 +86,7 @@ def test_t1_path_on_a_real_scan(philips, philips_t1, through_t1):
     assert quality.folded_fraction == 0
     assert 1.2e6 < quality.brain_volume_mm3 < 1.8e6
     assert quality.dwi_to_t1_mutual_information > 0.2
+    assert quality.dwi_to_t1_detail > 0.45 and quality.dwi_to_t1_coverage > 0.97
     parcellation = parcellation_of(through_t1)
     assert parcellation.missing == () and parcellation.unknown_labels == ()
     require_anatomy(parcellation)
@@ -129,6 +130,31 @@ def test_fa_path_with_the_top_and_the_bottom_cut(shared_data, template):
     parcellation = parcellation_of(found)
     assert len(parcellation.missing) <= 4
     require_anatomy(parcellation)
+
+
+def test_a_mirrored_t1_is_told_by_the_b0(philips, philips_t1, template):
+    t1, grid = philips_t1
+    affine = grid.affine.copy()
+    affine[0] *= -1
+    affine[0, 3] += 2 * grid.to_world((np.array(grid.shape) - 1) / 2)[0]
+    with pytest.raises(RegistrationError, match="Left and right are exchanged"):
+        register_t1(t1, Grid(grid.shape, affine), philips.b0, philips.grid, philips.mask, template, OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["siemens_42vol", "siemens_3mm"])
+def test_a_t1_of_another_person_is_refused(shared_data, philips_t1, template, name):
+    other = read_scan(shared_data / name)
+    with pytest.raises(RegistrationError, match=r"two different people|mutual information"):
+        register_t1(*philips_t1, other.b0, other.grid, other.mask, template, OPTIONS)
+
+
+def test_a_t1_without_its_lower_half_is_refused(philips, philips_t1, template):
+    t1, grid = philips_t1
+    world = grid.to_world(np.moveaxis(np.indices(grid.shape), 0, -1))
+    middle = philips.grid.to_world(np.argwhere(philips.mask).mean(axis=0))
+    half = np.where(world[..., 2] < middle[2], 0, t1).astype(np.float32)
+    with pytest.raises(RegistrationError, match="The T1 shows only"):
+        register_t1(half, grid, philips.b0, philips.grid, philips.mask, template, OPTIONS)
 
 
 @pytest.mark.parametrize("columns", [[0, 2, 1], [1, 0, 2]], ids=["nodding", "turning"])
