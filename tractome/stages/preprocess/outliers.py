@@ -118,7 +118,10 @@ def find_outliers(
 
 
 def _standardised(difference: NDArray[np.float64], gradients: GradientTable) -> NDArray[np.float64]:
-    """Differences in robust standard deviations of their shell (from the quartiles)."""
+    """Differences in standard deviations of their shell, or of their place in it where that varies more.
+
+    From the quartiles, which a few lost slices do not move. Slices at the base of the brain vary with the heartbeat.
+    """
     deviation = np.full_like(difference, np.nan)
     for shell in gradients.shells:
         rows = np.array(shell.volumes)
@@ -127,7 +130,11 @@ def _standardised(difference: NDArray[np.float64], gradients: GradientTable) -> 
         if len(known) < 20:
             continue
         low, middle, high = np.percentile(known, (25, 50, 75))
-        deviation[rows] = (part - middle) / max((high - low) / 1.349, 1e-12)
+        judged = np.isfinite(part).all(axis=0)
+        own = np.zeros(part.shape[1])
+        if len(rows) >= 8:
+            own[judged] = np.subtract(*np.percentile(part[:, judged], (75, 25), axis=0))
+        deviation[rows] = (part - middle) / np.maximum(np.maximum(high - low, own) / 1.349, 1e-12)
     return deviation
 
 
