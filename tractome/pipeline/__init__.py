@@ -16,7 +16,8 @@ from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.listener import Listener, LogListener
 from tractome.pipeline.maps import MapFile, parse_map
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject
-from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject, preprocess_summary, wants_preprocessing
+from tractome.pipeline.preprocess import preprocess_subject
+from tractome.pipeline.raw import PreprocessFiles, preprocess_summary, wants_preprocessing
 from tractome.pipeline.register import earlier_t1
 from tractome.pipeline.run import RunOptions, SubjectFiles, run_subject, summarise_run
 from tractome.pipeline.subject import new_subject, old_subject

@@ -20,7 +20,7 @@ from tractome.stages.register.rigid import b0_to_t1
 from tractome.stages.register.sampling import resample
 
 if TYPE_CHECKING:
-    from tractome.pipeline.preprocess import PreprocessFiles
+    from tractome.pipeline.raw import PreprocessFiles
     from tractome.stages.preprocess import Distortion, Frame
 
 LEAST_GAIN = 0.01

@@ -13,7 +13,7 @@ from tractome.io.layouts import FoundSubject, LabelImage, find_subject_in
 from tractome.pipeline.fit import ScanFiles, find_scan
 from tractome.pipeline.layout import subject_label
 from tractome.pipeline.parcellate import DEFAULT_ATLAS, OWN_LABELS, LabelSource
-from tractome.pipeline.preprocess import PreprocessFiles, wants_preprocessing
+from tractome.pipeline.raw import PreprocessFiles, wants_preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,8 @@ from tractome.pipeline.fit import ScanFiles, fit_subject
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.parcellate import LabelSource, parcellate_subject, require_sources
-from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject
+from tractome.pipeline.preprocess import preprocess_subject
+from tractome.pipeline.raw import PreprocessFiles
 from tractome.pipeline.threads import use_threads
 from tractome.pipeline.tissue import require_tissue_files, with_tissue
 from tractome.pipeline.tissue_sources import TissueFiles

@@ -46,11 +46,11 @@ def preprocess(
     as_json: AsJson = False,
 ) -> None:
     """Correct a raw scan: noise, ringing, motion and eddy currents, distortion, uneven brightness."""
-    from tractome.pipeline import find_scan, new_subject, use_threads
-    from tractome.pipeline.preprocess import PreprocessFiles, preprocess_subject, preprocess_summary
+    from tractome.pipeline import PreprocessFiles, find_scan, new_subject, preprocess_subject, preprocess_summary
+    from tractome.pipeline import use_threads as use
 
     terminal = chosen.terminal
-    use_threads(threads, terminal)
+    use(threads, terminal)
     files = PreprocessFiles(t1, tuple(reversed_b0 or ()))
     with new_subject(out, dwi, subject, terminal, force=force) as ledger:
         scan = find_scan(dwi, bval, bvec, mask)

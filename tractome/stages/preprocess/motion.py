@@ -157,7 +157,8 @@ def undone(motion: Motion, frame: Frame, points_mm: Floats) -> Floats:
         for _ in range(3):
             displaced = _weighted(motion.eddy_mm, frame.basis(there, n_terms))
             there = np.asarray(points_mm - displaced[:, None] * frame.phase_mm, dtype=np.float64)
-    return moved(np.linalg.inv(motion.matrix), there)
+    back: Floats = np.asarray(np.linalg.inv(motion.matrix), dtype=np.float64)
+    return moved(back, there)
 
 
 def after(motion: Motion, first: Floats) -> Motion:

@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Keep matrix products and decompositions to one thread each: more may change the last digits of a result."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(limits=1, user_api="blas"):
         yield
