@@ -21,6 +21,7 @@ HEAVY = ("numpy", "scipy", "numba", "dipy", "nibabel", "nilearn", "matplotlib", 
 COMMANDS = (
     "run",
     "check",
+    "preprocess",
     "fit",
     "parcellate",
     "tissue",
@@ -37,6 +38,7 @@ COMMANDS = (
 ATLAS_COMMANDS = ("list", "show", "add", "fetch", "check")
 RUN_KINDS = (
     "ReadOptions",
+    "PreprocessOptions",
     "FitOptions",
     "TissueOptions",
     "TrackOptions",

@@ -141,6 +141,7 @@ def _by_t1(
     found = from_t1(b0, nearby, room, frame.grid, frame.phase_axis, mask, progress)
     facts = {"source": "t1", "image": t1.name, **distortion_facts(found, mask)}
     if found.after < found.before + LEAST_GAIN:
-        facts["source"], facts["reason"] = "none", "the T1 agreed no better with the corrected b0"
+        # What was tried and left is not what was done.
+        facts = {"source": "none", "reason": "the T1 agreed no better with the corrected b0", "tried": facts}
         return None, facts, ["Distortion was not corrected: the T1 agreed no better with the corrected b0."]
     return found, facts, []
