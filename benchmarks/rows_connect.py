@@ -30,10 +30,11 @@ def _some_streamlines(settings: Settings) -> Path:
     """A tractogram with steps of 1 mm, as MRtrix3's default on this scan."""
     from measure import run_measured
 
-    field, place = Field(), settings.room / "connect-source"
+    n_streamlines = min(settings.select, 100_000)
+    field, place = Field(), settings.room / f"connect-source-{n_streamlines}"
     if not (place / "tracks.tck").exists():
         words = ["track", "--fod", field.fod, "--mask", field.mask, "--tissue", field.tissue, "--out", place]
-        words += settings_words(n_streamlines=min(settings.select, 100_000), step_size_mm=1.0, max_angle_deg=30.0)
+        words += settings_words(n_streamlines=n_streamlines, step_size_mm=1.0, max_angle_deg=30.0)
         run_measured([sys.executable, HERE / "jobs.py", *words], settings.room / "connect-source.log", TWO_THREADS)
     return place / "tracks.tck"
 
