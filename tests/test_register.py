@@ -152,6 +152,19 @@ def test_t1_brings_the_labels_home(egg, storage):
     assert quality.dwi_to_t1_shift_mm == pytest.approx(np.linalg.norm(DWI_SHIFT), abs=0.8)
 
 
+def test_a_scan_that_ends_within_the_brain_leaves_the_t1_whole(egg):
+    """The lowest third of the brain is not in the scan, but in the T1: its labels come home all the same."""
+    t1_grid = subject_grid(1.8)
+    t1, b0, dwi_grid, mask = make_subject(egg, t1_grid)
+    first = int(np.quantile(np.argwhere(mask)[:, 2], 0.3))
+    shorter = dwi_grid.affine.copy()
+    shorter[:3, 3] = dwi_grid.to_world([0, 0, first])
+    b0, mask = b0[:, :, first:], mask[:, :, first:]
+    found = register_t1(t1, t1_grid, b0, Grid(mask.shape, shorter), mask, egg[0], OPTIONS, 2)
+    labels, _ = warp_labels(found, egg[1], egg[0].grid)
+    require_labels_agree(labels, true_labels(egg, t1_grid), 0.9)
+
+
 @pytest.mark.parametrize("storage", ["RAS", "LAS", "sagittal"])
 def test_fa_brings_the_labels_home_without_a_t1(egg, storage):
     template, _ = egg

@@ -166,11 +166,12 @@ def _t1_to_template(
     report: Progress,
 ) -> Registration:
     """Affine and deformable, the brain of the T1 found on the way: the DWI mask, refined by the template's."""
-    margin = _MARGIN_OF_CUT_MM if _is_cut(dwi_mask) else _MARGIN_OF_WHOLE_MM
+    is_cut = _is_cut(dwi_mask)
+    margin = _MARGIN_OF_CUT_MM if is_cut else _MARGIN_OF_WHOLE_MM
     head = working_grid(resample(dwi_mask, dwi_grid, t1_grid, to_dwi) > 0.5, t1_grid, LINEAR_SPACING_MM, margin)
     image = resample(t1, t1_grid, head)
     from_dwi = resample(dwi_mask, dwi_grid, head, to_dwi) > 0.5
-    unseen = resample(np.ones(dwi_grid.shape, np.float32), dwi_grid, head, to_dwi) < 0.5
+    unseen = resample(np.ones(dwi_grid.shape, np.float32), dwi_grid, head, to_dwi) < 0.5 if is_cut else None
     matrix, brain = affine(image, dilated(from_dwi, 2), head, template, template.t1, unseen)
     report(2, 4)
     grid = working_grid(brain, head, DEFORM_SPACING_MM, MARGIN_MM)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.grid import Grid
 from tractome.datatypes.template import Template
 from tractome.stages.register.greedy import run_greedy
-from tractome.stages.register.sampling import resample, working_grid
+from tractome.stages.register.sampling import IDENTITY, resample, working_grid
 
 LINEAR_SPACING_MM = 2.0
 DEFORM_SPACING_MM = 1.5
@@ -36,16 +38,22 @@ def affine(
     """Affine, subject world -> template world, and the brain mask refined by the template's.
 
     In two rounds: the first within the mask that was given, the second within what the template, as it lies then,
-    leaves of it; and where the mask could not see (`unseen`), as above the top slice of the scan it was made from,
-    within the template's brain alone.
+    leaves of it. With a mask that ends within the brain, because the scan did, the places that it could not see are
+    `unseen`: the first round then compares only within the mask, so that nothing is taken for the brain's end, and the
+    second one within the template's brain alone in unseen places.
     """
     average = working_grid(template.t1 > 0, template.grid, LINEAR_SPACING_MM, MARGIN_MM)
     moving = resample(contrast, template.grid, average)
-    first = run_greedy(
-        [f"{LINEAR} -dof 12 -ia-image-centers -i fixed moving -o affine"],
-        {"fixed": (image * mask, grid), "moving": (moving, average)},
-        ["affine"],
-    )["affine"]
+    images: dict[str, tuple[NDArray[Any], Grid]]
+    if unseen is None:
+        start, within = IDENTITY, "-ia-image-centers"
+        images = {"fixed": (image * mask, grid), "moving": (moving, average)}
+    else:
+        start, within = _uncut_start(mask, unseen, grid, template), "-ia-identity -gm inside"
+        shifted = Grid(average.shape, np.linalg.inv(start) @ average.affine)
+        images = {"fixed": (image, grid), "moving": (moving, shifted), "inside": (mask, grid)}
+    command = f"{LINEAR} -dof 12 {within} -i fixed moving -o affine"
+    first = start @ run_greedy([command], images, ["affine"])["affine"]
     brain = _refined(mask, grid, template, first, unseen)
     nearby = resample(contrast, template.grid, grid, first)
     second = run_greedy(
@@ -55,6 +63,29 @@ def affine(
     )["affine"]
     matrix = first @ second
     return matrix, _refined(mask, grid, template, matrix, unseen)
+
+
+def _uncut_start(
+    mask: NDArray[np.bool_], unseen: NDArray[np.bool_], grid: Grid, template: Template
+) -> NDArray[np.float64]:
+    """Start (4, 4) that lays onto the template's brain, along each axis, the end of the mask that was not cut off.
+
+    Where neither end or both were cut off, the centre.
+    """
+    own, theirs = grid.to_world(np.argwhere(mask)), template.grid.to_world(np.argwhere(template.t1 > 0))
+    start = IDENTITY.copy()
+    for axis in range(3):
+        is_cut = [
+            (np.roll(mask, step, axis) & unseen & ~mask).sum() > _CUT_SHARE * mask.sum() for step in (-_REACH, _REACH)
+        ]
+        percent = 50.0 if is_cut[0] == is_cut[1] else (99.0 if is_cut[0] else 1.0)
+        start[axis, 3] = np.percentile(theirs[:, axis], percent) - np.percentile(own[:, axis], percent)
+    return start
+
+
+_REACH = 3
+_CUT_SHARE = 0.015
+"""A mask reaches into what was not seen by this share of its volume, within as many voxels, where it was cut off."""
 
 
 def _refined(
