@@ -33,6 +33,7 @@ COMMANDS = (
     "dataset",
     "group",
     "compare",
+    "analyze",
     "phantom",
 )
 ATLAS_COMMANDS = ("list", "show", "add", "fetch", "check")
