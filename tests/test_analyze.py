@@ -203,7 +203,7 @@ def test_missing_regions_take_no_part():
     [
         (-random_weights(), QUICK, TableError, "negative"),
         (np.zeros((5, 5)), QUICK, TableError, "0 edges"),
-        (random_weights(), dataclasses.replace(QUICK, measure="cuont"), OptionError, "Did you mean 'count'"),
+        (random_weights(), dataclasses.replace(QUICK, edge_measure="cuont"), OptionError, "Did you mean 'count'"),
         (random_weights(), dataclasses.replace(QUICK, spread_from=("region-99",)), OptionError, "no region"),
     ],
 )
@@ -214,7 +214,7 @@ def test_what_cannot_be_analysed_says_why(weights, options, error, says):
 
 def test_the_strongest_edges_can_be_kept():
     weights = random_weights()
-    found = analyze(connectome(weights), dataclasses.replace(QUICK, keep_density=0.3))
+    found = analyze(connectome(weights), dataclasses.replace(QUICK, edge_density=0.3))
     assert found.numbers["density"] <= 0.3
     assert found.numbers["mean_strength"] > 0.3 * weights.sum() / 12
 

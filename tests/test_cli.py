@@ -128,7 +128,8 @@ def test_every_field_can_be_given_and_has_the_default_of_the_library(kind):
             default = parameters[field.name].default
             expected = field.default
             if isinstance(expected, tuple):
-                default = tuple(type(expected[0])(each) for each in default.split(","))
+                item = type(expected[0]) if expected else str
+                default = tuple(item(each) for each in default.split(",") if each)
             assert default == expected, field.name
             assert flag(field.name) in parameters[field.name].opts
 

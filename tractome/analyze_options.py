@@ -14,10 +14,10 @@ LENGTH_RULES = ("inverse", "log", "mm")
 class AnalyzeOptions(_Checked):
     """What the graph says: which weights, which lengths, how many repeats."""
 
-    measure: str | None = _option(
+    edge_measure: str | None = _option(
         None, "Measure that weighs the edges; by default weight, count, or the first there is. Not negative."
     )
-    keep_density: float | None = _option(
+    edge_density: float | None = _option(
         None, "Keep the strongest edges only, as a share of all pairs of regions.", low=0, high=1
     )
     lengths: str = _option(

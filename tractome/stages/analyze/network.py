@@ -67,7 +67,7 @@ def build_network(connectome: Connectome, options: AnalyzeOptions) -> Network:
     TableError
         Negative weights, fewer than three regions, or no edge.
     """
-    measure = _chosen_measure(connectome, options.measure)
+    measure = _chosen_measure(connectome, options.edge_measure)
     present = connectome.volumes_mm3 > 0
     if not present.any():  # a matrix made elsewhere may not know volumes
         present = np.ones(connectome.n_regions, np.bool_)
@@ -77,10 +77,10 @@ def build_network(connectome: Connectome, options: AnalyzeOptions) -> Network:
     if (weights < 0).any():
         message = (
             f"{measure} has {int((weights < 0).sum())} negative entries; strengths, paths and communities here need "
-            "weights that are not negative. Choose another --measure."
+            "weights that are not negative. Choose another --edge-measure."
         )
         raise TableError(message)
-    weights = _strongest(weights, options.keep_density)
+    weights = _strongest(weights, options.edge_density)
     if len(rows) < MIN_REGIONS or not weights.any():
         message = (
             f"There are {len(rows)} regions and {np.count_nonzero(weights) // 2} edges of {measure}; at least "
