@@ -62,10 +62,8 @@ def draw_labels(path: Path, background: NDArray[np.float32], grid: Grid, parcell
         Of the background. The labels are looked up at its voxel centres through world mm.
     parcellation : Parcellation
     """
-    centres = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    voxels = np.rint(parcellation.grid.to_voxel(grid.to_world(centres))).astype(np.intp)
-    inside = ((voxels >= 0) & (voxels < parcellation.grid.shape)).all(axis=1)
-    rows = np.full(len(centres), -1, dtype=np.int32)
+    voxels, inside = _voxels_at(parcellation.grid, grid)
+    rows = np.full(len(voxels), -1, dtype=np.int32)
     rows[inside] = parcellation.rows[tuple(voxels[inside].T)]
     top = float(np.percentile(background[background > 0], 99)) if (background > 0).any() else 1.0
     grey = np.clip(background / top, 0, 1).reshape(-1)
@@ -77,6 +75,14 @@ def draw_labels(path: Path, background: NDArray[np.float32], grid: Grid, parcell
     missing = len(parcellation.missing)
     title = f"{parcellation.regions.atlas}: {parcellation.regions.n_regions} regions, {missing} missing"
     _draw_slices(path, volume, sizes, title)
+
+
+def _voxels_at(sought: Grid, grid: Grid) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The voxel of one grid at each voxel centre of another, through world mm; and whether it is within that grid."""
+    centres = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    voxels = np.rint(sought.to_voxel(grid.to_world(centres))).astype(np.intp)
+    inside: NDArray[np.bool_] = ((voxels >= 0) & (voxels < sought.shape)).all(axis=1)
+    return voxels, inside
 
 
 _TISSUE_COLOURS = np.array([[0.9, 0.25, 0.2], [1.0, 0.65, 0.0], [0.95, 0.95, 0.9], [0.2, 0.45, 0.95], [0.8, 0.2, 0.8]])
@@ -95,10 +101,8 @@ def draw_tissue(path: Path, background: NDArray[np.float32], grid: Grid, tissue:
         Of the background. The tissues are looked up at its voxel centres through world mm.
     tissue : TissueMap
     """
-    centres = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    voxels = np.rint(tissue.grid.to_voxel(grid.to_world(centres))).astype(np.intp)
-    inside = ((voxels >= 0) & (voxels < tissue.grid.shape)).all(axis=1)
-    shares = np.zeros((len(centres), len(_TISSUE_COLOURS)))
+    voxels, inside = _voxels_at(tissue.grid, grid)
+    shares = np.zeros((len(voxels), len(_TISSUE_COLOURS)))
     shares[inside] = tissue.fractions[tuple(voxels[inside].T)]
     positive = background[background > 0]
     top = float(np.percentile(positive, 99)) if len(positive) else 1.0

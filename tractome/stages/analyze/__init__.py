@@ -70,7 +70,12 @@ def analyze(connectome: Connectome, options: AnalyzeOptions) -> Analysis:
         "agreement": communities.agreement,
     }
     found_curves = curves | robustness | {"spread": flow.spread_curve(times, amounts, names)}
-    whole = _numbers(network, apart, communities) | numbers | of_long | {"half_time": _half_time(times, amounts)}
+    whole = (
+        _numbers(network, apart, communities, per_region)
+        | numbers
+        | of_long
+        | {"half_time": _half_time(times, amounts)}
+    )
     told = {*whole, *per_region, *pairs, *found_curves}
     return Analysis(
         connectome.regions,
@@ -115,7 +120,9 @@ def _per_region(network: Network, apart: Matrix, communities: Communities) -> di
     }
 
 
-def _numbers(network: Network, apart: Matrix, communities: Communities) -> dict[str, float]:
+def _numbers(
+    network: Network, apart: Matrix, communities: Communities, per_region: dict[str, Vector]
+) -> dict[str, float]:
     import bct
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
@@ -130,9 +137,9 @@ def _numbers(network: Network, apart: Matrix, communities: Communities) -> dict[
         "n_components": float(connected_components(csr_array(weights), directed=False)[0]),
         "mean_degree": 2 * n_edges / n,
         "mean_strength": float(weights.sum() / n),
-        "global_efficiency": float(nodal_efficiency(apart).mean()),
+        "global_efficiency": float(per_region["efficiency"].mean()),
         "path_length": path_length(apart),
-        "mean_clustering": float(clustering(weights).mean()),
+        "mean_clustering": float(per_region["clustering"].mean()),
         "transitivity": float(bct.transitivity_wu(weights / weights.max())),
         "assortativity": _assortativity(weights),
         "modularity": communities.modularity,
