@@ -81,7 +81,7 @@ def _voxels_at(sought: Grid, grid: Grid) -> tuple[NDArray[np.intp], NDArray[np.b
     """The voxel of one grid at each voxel centre of another, through world mm; and whether it is within that grid."""
     centres = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
     voxels = np.rint(sought.to_voxel(grid.to_world(centres))).astype(np.intp)
-    inside: NDArray[np.bool_] = ((voxels >= 0) & (voxels < sought.shape)).all(axis=1)
+    inside = np.asarray(((voxels >= 0) & (voxels < sought.shape)).all(axis=1), np.bool_)
     return voxels, inside
 
 
