@@ -18,7 +18,7 @@ def export(folder, connectome, *formats, **choices):
     given = Export(
         folder / PREFIX,
         connectome,
-        prepare(connectome, options),
+        prepare(connectome, options, errors=options.edge_errors),
         to_graph(connectome, options),
         edge_measure(connectome, options),
         {"Version": "0"},

@@ -43,7 +43,7 @@ def test_with_itself_agrees_in_everything():
     assert found.average_precision == 1
     assert found.n_edges == found.n_reference_edges == found.n_common_edges > 0
     assert all(error.mean_absolute == error.mean_relative == error.bias == 0 for error in found.errors.values())
-    assert set(found.errors) == set(made.matrices)
+    assert set(found.errors) == set(made.plain_measures)
     json.dumps(found.as_dict())
 
 

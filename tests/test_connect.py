@@ -188,7 +188,9 @@ def test_moving_the_subject_moves_nothing():
         summarise(moved, [replace(m, grid=grid) for m in maps]), replace(parcellation, grid=grid), options()
     )
     for name, matrix in before.matrices.items():
-        np.testing.assert_allclose(after.matrices[name], matrix, rtol=1e-4)
+        # The spread of nearly equal lengths is a difference of float32 points.
+        allowed = 1e-4 if before.measures[name].is_error else 0
+        np.testing.assert_allclose(after.matrices[name], matrix, rtol=1e-4, atol=allowed)
 
 
 def test_streamlines_that_missed_the_map_are_left_out_of_its_mean_only():

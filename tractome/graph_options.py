@@ -67,6 +67,10 @@ class ExportOptions(GraphOptions):
         "graph is a graph in PyTorch Geometric's names that needs only NumPy; pyg needs torch.",
         choices=EXPORT_FORMATS,
     )
+    edge_errors: bool = _option(
+        False,
+        "Also write the matrices that say how sure each edge is, such as countse; npz has them always.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tractome.analyze_options import LENGTH_RULES as LENGTH_RULES
 from tractome.analyze_options import AnalyzeOptions as AnalyzeOptions
+from tractome.errors import OptionError
 from tractome.graph_options import ASYMMETRIES as ASYMMETRIES
 from tractome.graph_options import DATASET_FORMATS as DATASET_FORMATS
 from tractome.graph_options import EDGE_NORMALISATIONS as EDGE_NORMALISATIONS
@@ -138,6 +139,7 @@ class FitOptions(_Checked):
 DIRECTION_METHODS = ("probabilistic", "second-order", "parallel-transport", "deterministic")
 SEED_SOURCES = ("balanced", "white-matter", "interface", "grid", "points", "dynamic")
 DEFAULT_STREAMLINES = 100_000
+MOST_STREAMLINES = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +157,17 @@ class TrackOptions(_Checked):
         None,
         "Seeds to try, in place of a number of accepted streamlines; of a grid or given points the first so many.",
         low=1,
+    )
+    until_cv: float | None = _option(
+        None,
+        "Track until every edge that carries weight has this coefficient of variation (Monte-Carlo standard error over "
+        "count) or less, in place of a number of streamlines: the strongest edges that together hold 90 percent of the "
+        "streamlines between different regions.",
+        low=0.001,
+        high=0.3,
+    )
+    max_streamlines: int = _option(
+        MOST_STREAMLINES, "Accepted streamlines at most, with --until-cv; the target may then not be met.", low=1
     )
     max_seeds_per_streamline: int = _option(
         1000,
@@ -210,6 +223,31 @@ class TrackOptions(_Checked):
     random_seed: int = _option(0, "Seed of all random numbers: same seed, same bytes.", low=0, high=2**63 - 1)
     n_threads: int = _option(0, "Threads; 0 for all there are. Never changes the result.", low=0)
     block_size: int = _option(5000, "Seeds per block. Never changes the result.", low=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.until_cv is None:
+            if self.max_streamlines != MOST_STREAMLINES:
+                message = (
+                    "max_streamlines belongs to --until-cv, which was not given. Give that, or --streamlines for a "
+                    "fixed number."
+                )
+                raise OptionError(message)
+            return
+        for name, value in (("--streamlines", self.n_streamlines), ("--seeds", self.n_seeds)):
+            if value is not None:
+                message = (
+                    f"until_cv ({self.until_cv:g}) and {name} ({value:,}) both say when to stop. Give one of them; "
+                    "--max-streamlines limits --until-cv."
+                )
+                raise OptionError(message)
+        if self.seed_source in ("grid", "points"):
+            message = (
+                f"until_cv needs seeds in random order, and those of --seed-source {self.seed_source} are tried one "
+                "place after the other: the first of them say nothing of the rest. Choose another source of seeds, or "
+                "leave --until-cv out to try all of them."
+            )
+            raise OptionError(message)
 
 
 TISSUE_SOURCES = ("auto", "none", "freesurfer", "t1", "dwi")
@@ -298,6 +336,9 @@ class ConnectOptions(_Checked):
         "Also the mean of each map over the voxels that the streamlines of an edge cross (such as fapooled).",
     )
     weighted: bool = _option(True, "Where streamlines have weights, means and sums are weighted by them.")
+    errors: bool = _option(
+        True, "Also the Monte-Carlo standard error of each measure, and the effective number of streamlines per edge."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

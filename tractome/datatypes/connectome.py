@@ -26,12 +26,26 @@ class Measure:
         One sentence: what an entry is, and from what it was computed.
     is_mean : bool
         True when an edge without streamlines has no value (NaN), False when it is 0.
+    about : str
+        Name of the measure that this one says how sure it is, such as ``"count"`` for ``"countse"``; empty for a
+        measure in its own right.
     """
 
     name: str
     unit: str
     definition: str
     is_mean: bool
+    about: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it is the standard error of the measure it is about, in the same unit."""
+        return self.about != "" and self.name == error_name(self.about)
+
+
+def error_name(name: str) -> str:
+    """Name of the standard error of a measure."""
+    return f"{name}se"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +59,7 @@ class Connectome:
         This subject's; NaN and 0 where the region is missing.
     matrices : dict of str to (N, N) float64
         One per measure; symmetric; self-connections kept on the diagonal; a mean is NaN where no streamline runs.
+        Among them, by `Measure.about`, standard errors and effective numbers of streamlines.
     measures : dict of str to Measure
         Meaning of each matrix; same keys.
     n_streamlines : int
@@ -88,6 +103,11 @@ class Connectome:
         object.__setattr__(self, "node_features", features)
         object.__setattr__(self, "centroids_mm", centroids)
         object.__setattr__(self, "volumes_mm3", volumes)
+
+    @property
+    def plain_measures(self) -> tuple[str, ...]:
+        """Names of the measures in their own right: all but those that say how sure another one is."""
+        return tuple(name for name, measure in self.measures.items() if not measure.about)
 
     @property
     def n_regions(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tractome.datatypes.connectome import Measure
+from tractome.datatypes.connectome import Measure, error_name
 
 _ABSENT = "Absent (NaN) where no streamline runs."
 _ALIKE = "Each streamline counts alike"
@@ -93,8 +93,44 @@ MEASURES: dict[str, Measure] = {
 """Every measure that has a fixed name; a map of any other name gets `mean_of_map`."""
 
 
+EFFECTIVE_NUMBER = "neff"
+
+
+def standard_error_of(measure: Measure) -> Measure:
+    """Meaning of the Monte-Carlo standard error of a measure."""
+    given = " Weights are taken as given." if measure.name == "weight" else ""
+    return Measure(
+        error_name(measure.name),
+        measure.unit,
+        f"Monte-Carlo standard error of {measure.name}, from the streamlines of this run: how far it would spread over "
+        f"repeated tracking of the same scan with other random numbers.{given} It says nothing of noise in the scan, "
+        "nor of biology.",
+        is_mean=measure.is_mean,
+        about=measure.name,
+    )
+
+
+def effective_number(*, weighted: bool = False) -> Measure:
+    """Meaning of the effective number of streamlines of an edge."""
+    how = (
+        "the sum of their weights squared over the sum of their squared weights (Kish 1965)"
+        if weighted
+        else "their count, since each counts alike"
+    )
+    definition = (
+        f"Effective number of streamlines of an edge: {how}. As many streamlines of one weight would give a sum with "
+        "the same Monte-Carlo error."
+    )
+    return Measure(EFFECTIVE_NUMBER, "streamlines", definition, is_mean=False, about="weight" if weighted else "count")
+
+
 def measure_named(name: str, unit: str = "not stated") -> Measure:
     """Meaning of a measure of this name; one that is not in `MEASURES` is taken as what its file states, no more."""
     if name in MEASURES:
         return MEASURES[name]
+    if name == EFFECTIVE_NUMBER:
+        return effective_number()
+    for measure in MEASURES.values():
+        if name == error_name(measure.name):
+            return standard_error_of(measure)
     return Measure(name, unit, f"Read from a file as {name}; the file does not say what it is.", is_mean=False)

@@ -9,6 +9,7 @@ import json
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def write_connectome(path: str | Path, connectome: Connectome) -> None:
 
 
 def _measure_as_dict(measure: Measure) -> dict[str, Any]:
-    return {"unit": measure.unit, "definition": measure.definition, "is_mean": measure.is_mean}
+    known = {"unit": measure.unit, "definition": measure.definition, "is_mean": measure.is_mean}
+    return known | ({"about": measure.about} if measure.about else {})
 
 
 def _read_npz(path: Path) -> Connectome:
@@ -218,11 +220,11 @@ def _meaning(path: Path, measure: str | None, sidecar: dict[str, Any]) -> Measur
     stated = str(sidecar.get("Measure", ""))
     if stated and (measure is None or measure == stated):
         default = measure_named(stated)
-        return Measure(
-            stated,
-            str(sidecar.get("Unit", default.unit)),
-            str(sidecar.get("Definition", default.definition)),
-            bool(sidecar.get("IsMean", default.is_mean)),
+        return replace(
+            default,
+            unit=str(sidecar.get("Unit", default.unit)),
+            definition=str(sidecar.get("Definition", default.definition)),
+            is_mean=bool(sidecar.get("IsMean", default.is_mean)),
         )
     if measure is not None:
         return measure_named(measure)

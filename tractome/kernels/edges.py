@@ -19,6 +19,7 @@ def add_to_edges(
     counts: NDArray[np.int64],
     sums: NDArray[np.float64],
     totals: NDArray[np.float64],
+    squares: NDArray[np.float64],
 ) -> int:
     """Add each streamline to the edge between its two rows, in streamline order.
 
@@ -37,6 +38,10 @@ def add_to_edges(
         Streamlines per edge; added to in place.
     sums, totals : (n_regions, n_regions, n_values) float64
         Sum of weight times value, and of the weights that went into it; added to in place.
+    squares : (n_regions, n_regions, n_values, 0, 1 or 4) float64
+        What standard errors need, added to in place: sum of (weight times value) squared; where streamlines do not
+        count alike also of weight squared times value, of weight squared, and of streamlines. Nothing where there is
+        no room.
 
     Returns
     -------
@@ -44,6 +49,7 @@ def add_to_edges(
         Streamlines without a region at one or both ends.
     """
     n_unassigned = 0
+    n_kept = squares.shape[3]
     for n in range(len(ends)):
         first, second = ends[n, 0], ends[n, 1]
         if first < 0 or second < 0:
@@ -58,6 +64,12 @@ def add_to_edges(
             if value == value:
                 sums[first, second, m] += weight * value
                 totals[first, second, m] += weight
+                if n_kept > 0:
+                    squares[first, second, m, 0] += (weight * value) ** 2
+                if n_kept > 1:
+                    squares[first, second, m, 1] += weight * weight * value
+                    squares[first, second, m, 2] += weight * weight
+                    squares[first, second, m, 3] += 1.0
     return n_unassigned
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from tractome import __version__
 from tractome.io.hashing import sha256_file
 from tractome.options import EXPORT_FORMATS, ExportOptions
-from tractome.pipeline.connect import choose_atlas
+from tractome.pipeline.atlases import choose_atlas
 from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.provenance import StageRecord, option_values
@@ -62,7 +62,7 @@ def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Ma
 
     source = subject.connectome(atlas)
     connectome = read_connectome(source)
-    graph, prepared = to_graph(connectome, options), prepare(connectome, options)
+    graph, prepared = to_graph(connectome, options), prepare(connectome, options, errors=options.edge_errors)
     weight = edge_measure(connectome, options)
     sidecar = {
         "Sources": [source.name],

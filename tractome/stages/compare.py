@@ -115,7 +115,9 @@ def compare(
         spearman=pearson(_ranks(a), _ranks(b)),
         log_pearson=pearson(np.log1p(np.maximum(a, 0)), np.log1p(np.maximum(b, 0))),
         average_precision=average_precision(a, b > 0),
-        errors={other: _error(*pair(other), first, other) for other in first.matrices if other in second.matrices},
+        errors={
+            other: _error(*pair(other), first, other) for other in first.plain_measures if other in second.matrices
+        },
         n_listed_edges=len(edges),
         listed_recall=edge_recall(first, edges, name),
     )

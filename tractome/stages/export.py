@@ -55,18 +55,21 @@ def edge_measure(connectome: Connectome, options: GraphOptions) -> str:
     return "count" if "count" in connectome.matrices else next(iter(connectome.matrices))
 
 
-def prepare(connectome: Connectome, options: GraphOptions) -> Connectome:
+def prepare(connectome: Connectome, options: GraphOptions, *, errors: bool = False) -> Connectome:
     """Choose and scale the edges: what every format but ``npz`` is written from.
 
     In this order: edges below `min_count`, below `edge_threshold` or not among the strongest `edge_density` are left
     out of all matrices (0; a mean is NaN there), as are self-connections unless kept; then values are normalised, then
     transformed. Both of these change the edge measure and every measure that adds up, and not means such as FA, which
-    stay in their own unit.
+    stay in their own unit. A standard error goes with its measure, to first order; of a binary edge there is none.
 
     Parameters
     ----------
     connectome : Connectome
     options : GraphOptions
+    errors : bool
+        Whether standard errors and all else that says how sure an edge is stay too; without, those only that the
+        options name.
 
     Returns
     -------
@@ -81,11 +84,19 @@ def prepare(connectome: Connectome, options: GraphOptions) -> Connectome:
     """
     name = edge_measure(connectome, options)
     kept = kept_edges(connectome, options)
+    named = (*connectome.plain_measures, name, *(options.edge_features or ()))
     matrices, measures = {}, {}
     for each, matrix in connectome.matrices.items():
+        if not errors and each not in named:
+            continue
         measure = connectome.measures[each]
         chosen = np.where(kept, matrix, np.nan if measure.is_mean else 0.0)
-        if each == name or not measure.is_mean:
+        if measure.is_error and _is_scaled(connectome.measures[measure.about], name):
+            if options.edge_transform == "binary":
+                continue
+            of = np.where(kept, connectome.matrices[measure.about], 0.0)
+            chosen, measure = _scaled_error(chosen, of, measure, options)
+        elif not measure.about and _is_scaled(measure, name):
             chosen, measure = _scaled(chosen, measure, kept, options)
         matrices[each], measures[each] = chosen, measure
     n_pairs = connectome.n_regions * (connectome.n_regions - 1) // 2
@@ -154,6 +165,25 @@ def _scaled(
         values, unit, done = (values != 0).astype(np.float64), "unitless", " Here 1 where there is an edge."
     result: NDArray[np.float64] = np.where(kept, values, np.nan) if measure.is_mean else values
     return result, dataclasses.replace(measure, unit=unit, definition=measure.definition + done)
+
+
+def _is_scaled(measure: Measure, edge_measure: str) -> bool:
+    """Whether normalisation and transform change a measure."""
+    return measure.name == edge_measure or not measure.is_mean
+
+
+def _scaled_error(
+    error: NDArray[np.float64], of: NDArray[np.float64], measure: Measure, options: GraphOptions
+) -> tuple[NDArray[np.float64], Measure]:
+    """A standard error after what `_scaled` does to its measure `of`, the divisor taken as known."""
+    values = np.nan_to_num(of)
+    normalised = values if options.edge_normalisation == "none" else _normalised(values, options.edge_normalisation)
+    slope = np.divide(normalised, values, out=np.ones_like(values), where=values != 0)
+    unit, done = (measure.unit, "") if options.edge_normalisation == "none" else ("unitless", " Here divided alike.")
+    if options.edge_transform == "log":
+        slope = slope / (1.0 + normalised)
+        unit, done = f"log(1 + {unit})", f"{done} Here of log(1 + value), to first order."
+    return error * slope, dataclasses.replace(measure, unit=unit, definition=measure.definition + done)
 
 
 def _require_positive(values: NDArray[np.float64], name: str) -> None:

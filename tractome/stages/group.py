@@ -34,9 +34,10 @@ def group(connectomes: Sequence[Connectome], options: GroupOptions) -> Connectom
     Returns
     -------
     Connectome
-        Each measure that all subjects have: of what adds up the mean over all subjects, 0 where one lacks the edge; of
-        a mean such as FA the mean over the subjects that have it. Besides ``prevalence``, the share of subjects with
-        the edge, and ``cv``, the coefficient of variation of the edge measure. Centroids and volumes are means.
+        Each measure that all subjects have, but for those that say how sure a subject's edge is: of what adds up the
+        mean over all subjects, 0 where one lacks the edge; of a mean such as FA the mean over the subjects that have
+        it. Besides ``prevalence``, the share of subjects with the edge, and ``cv``, the coefficient of variation of the
+        edge measure. Centroids and volumes are means.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def group(connectomes: Sequence[Connectome], options: GroupOptions) -> Connectom
         No measure that all have.
     """
     require_same_regions(connectomes)
-    shared = [name for name in connectomes[0].matrices if all(name in each.matrices for each in connectomes)]
+    shared = [name for name in connectomes[0].plain_measures if all(name in each.matrices for each in connectomes)]
     name = options.group_measure or ("count" if "count" in shared else (shared or [""])[0])
     if name not in shared:
         message = f"group_measure: {name!r} is not in every subject; all have: {', '.join(shared) or 'nothing'}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,9 @@ class ConnectomeBuilder:
         self._units: dict[str, str] | None = None
         self._kind_of_weights: tuple[bool, float | None] = (False, None)
         self._values = EdgeValues(options, 0, n_regions)
-        self._weights = EdgeValues(ConnectOptions(), 1, n_regions)
+        self._own = ConnectOptions(errors=options.errors)
+        """For what is no more than a mean or a sum: weights, and pooled means."""
+        self._weights = EdgeValues(self._own, 1, n_regions, unequal=True)
         self._pooled: dict[str, EdgeValues] = {}
         self._histogram = np.zeros(int(np.ceil(options.radius_mm / DISTANCE_BIN_MM)) + 2, np.int64)
         self._n_streamlines = 0
@@ -72,9 +75,10 @@ class ConnectomeBuilder:
         self._units = {name: table.units.get(name, "not stated") for name in table.means}
         self._kind_of_weights = kind_of_weights(table)
         n_regions = self._parcellation.regions.n_regions
-        self._values = EdgeValues(self._options, 1 + len(self._units), n_regions)
+        is_weighted = self._options.weighted and table.weights is not None
+        self._values = EdgeValues(self._options, 1 + len(self._units), n_regions, unequal=is_weighted)
         if self._options.pooled:
-            self._pooled = {name: EdgeValues(ConnectOptions(), 1, n_regions) for name in self._units}
+            self._pooled = {name: EdgeValues(self._own, 1, n_regions, unequal=True) for name in self._units}
 
     def _require_same_columns(self, table: StreamlineTable) -> None:
         if set(table.means) != set(self._units or {}) or kind_of_weights(table) != self._kind_of_weights:
@@ -115,21 +119,15 @@ class ConnectomeBuilder:
             Such as `regional_means`.
         """
         parcellation, options = self._parcellation, self._options
-        units = self._units or {}
-        has_weights, mu = self._kind_of_weights
-        sums = EdgeSums(
-            mirrored(self._counts.astype(np.float64)),
-            parcellation.volumes_mm3,
-            self._values.statistics(["length", *units]),
-            {name: held.statistics([name])[name, "mean"] for name, held in self._pooled.items()},
-            mirrored(self._weights.sums[..., 0]) * (1.0 if mu is None else mu) if has_weights else None,
-        )
+        sums = self._edge_sums()
+        has_weights, _ = self._kind_of_weights
         rows = available_measures(
-            units,
+            self._units or {},
             options.statistics,
             pooled=options.pooled,
             weights=has_weights,
             weighted=has_weights and options.weighted,
+            errors=options.errors,
         )
         return Connectome(
             regions=parcellation.regions,
@@ -141,6 +139,36 @@ class ConnectomeBuilder:
             n_unassigned=self._n_unassigned,
             node_features=dict(node_features or {}),
             metadata=self._metadata(),
+        )
+
+    def _edge_sums(self) -> EdgeSums:
+        """What was found over the streamlines of each edge."""
+        names = ["length", *(self._units or {})]
+        has_weights, mu = self._kind_of_weights
+        factor = 1.0 if mu is None else mu
+        sums = EdgeSums(
+            mirrored(self._counts.astype(np.float64)),
+            self._parcellation.volumes_mm3,
+            self._values.statistics(names),
+            {name: held.statistics([name])[name, "mean"] for name, held in self._pooled.items()},
+            mirrored(self._weights.sums[..., 0]) * factor if has_weights else None,
+            self._n_streamlines,
+        )
+        if not self._options.errors:
+            return sums
+        pooled = {name: held.errors([name], self._n_streamlines) for name, held in self._pooled.items()}
+        sums = replace(
+            sums,
+            errors=self._values.errors(names, self._n_streamlines),
+            pooled_errors={name: errors[name, "mean"] for name, errors in pooled.items()},
+        )
+        if not has_weights:
+            return sums
+        error = self._weights.errors(["weight"], self._n_streamlines)["weight", "sum"]
+        return replace(
+            sums,
+            weights_error=error * factor,
+            effective=self._weights.effective_number() if self._options.weighted else None,
         )
 
     def _metadata(self) -> dict[str, str]:

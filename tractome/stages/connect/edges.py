@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 
 from tractome.datatypes.connectome import Measure
 from tractome.datatypes.measures import (
+    EFFECTIVE_NUMBER,
     MAP_UNITS,
     MEASURES,
+    effective_number,
     mean_length,
     mean_of_map,
     pooled_mean_of_map,
+    standard_error_of,
     statistic_of,
 )
 from tractome.errors import OptionError
 from tractome.options import EDGE_STATISTICS
+from tractome.stages.connect import errors as standard_errors
 
 Matrix = NDArray[np.float64]
 
@@ -35,6 +39,14 @@ class EdgeSums:
     """By map: mean over the voxels that the streamlines cross; NaN where absent."""
     weights: Matrix | None = None
     """Sum of the streamline weights, times mu."""
+    n_streamlines: int = 0
+    """Streamlines looked at, on whatever edge."""
+    errors: dict[tuple[str, str], Matrix] = field(default_factory=dict)
+    """Standard error of the mean and the sum of each value, by value and statistic."""
+    pooled_errors: dict[str, Matrix] = field(default_factory=dict)
+    weights_error: Matrix | None = None
+    effective: Matrix | None = None
+    """Effective number of streamlines; None where each counts alike."""
 
 
 def _count(sums: EdgeSums) -> Matrix:
@@ -56,17 +68,51 @@ def _density(sums: EdgeSums) -> Matrix:
     return result
 
 
+def _count_error(sums: EdgeSums) -> Matrix:
+    return standard_errors.of_sum(sums.counts, sums.counts, sums.n_streamlines)
+
+
+def _inverse_node_volume_error(sums: EdgeSums) -> Matrix:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        per_streamline = _inverse_node_volume(sums) / sums.counts
+    return np.where(sums.counts > 0, per_streamline, 0.0) * _count_error(sums)
+
+
+def _density_error(sums: EdgeSums) -> Matrix:
+    above = sums.counts, _count_error(sums)
+    below = sums.statistics["length", "mean"], sums.errors["length", "mean"]
+    error = standard_errors.of_quotient(_density(sums), above, below)
+    return np.where(sums.counts > 0, error, 0.0)
+
+
 def _statistic(name: str, statistic: str = "mean") -> Callable[[EdgeSums], Matrix]:
     return lambda sums: sums.statistics[name, statistic]
+
+
+def _statistic_error(name: str, statistic: str = "mean") -> Callable[[EdgeSums], Matrix]:
+    return lambda sums: sums.errors[name, statistic]
 
 
 def _pooled(name: str) -> Callable[[EdgeSums], Matrix]:
     return lambda sums: sums.pooled[name]
 
 
+def _pooled_error(name: str) -> Callable[[EdgeSums], Matrix]:
+    return lambda sums: sums.pooled_errors[name]
+
+
 def _weight(sums: EdgeSums) -> Matrix:
     assert sums.weights is not None
     return sums.weights
+
+
+def _weight_error(sums: EdgeSums) -> Matrix:
+    assert sums.weights_error is not None
+    return sums.weights_error
+
+
+def _effective(sums: EdgeSums) -> Matrix:
+    return sums.counts if sums.effective is None else sums.effective
 
 
 @dataclass(frozen=True)
@@ -75,18 +121,20 @@ class EdgeMeasure:
 
     measure: Measure
     compute: Callable[[EdgeSums], Matrix]
+    error: Callable[[EdgeSums], Matrix] | None = None
+    """Its Monte-Carlo standard error; None where none is known."""
     needs_map: str | None = None
     """Map that must have been sampled along the streamlines."""
     needs_weights: bool = False
 
 
 EDGE_MEASURES: dict[str, EdgeMeasure] = {
-    "count": EdgeMeasure(MEASURES["count"], _count),
-    **{name: EdgeMeasure(MEASURES[name], _statistic(name), name) for name in MAP_UNITS},
-    "length": EdgeMeasure(MEASURES["length"], _statistic("length")),
-    "invnodevol": EdgeMeasure(MEASURES["invnodevol"], _inverse_node_volume),
-    "density": EdgeMeasure(MEASURES["density"], _density),
-    "weight": EdgeMeasure(MEASURES["weight"], _weight, needs_weights=True),
+    "count": EdgeMeasure(MEASURES["count"], _count, _count_error),
+    **{name: EdgeMeasure(MEASURES[name], _statistic(name), _statistic_error(name), name) for name in MAP_UNITS},
+    "length": EdgeMeasure(MEASURES["length"], _statistic("length"), _statistic_error("length")),
+    "invnodevol": EdgeMeasure(MEASURES["invnodevol"], _inverse_node_volume, _inverse_node_volume_error),
+    "density": EdgeMeasure(MEASURES["density"], _density, _density_error),
+    "weight": EdgeMeasure(MEASURES["weight"], _weight, _weight_error, needs_weights=True),
 }
 """One row per measure. A map of any other name gets a row of its own when the matrices are made."""
 
@@ -98,8 +146,9 @@ def available_measures(
     pooled: bool = False,
     weights: bool = False,
     weighted: bool = False,
+    errors: bool = False,
 ) -> dict[str, EdgeMeasure]:
-    """Rows of `EDGE_MEASURES` that streamlines allow, and one for each other map, statistic and pooled mean.
+    """Rows of `EDGE_MEASURES` that streamlines allow, and one for each other map, statistic, pooled mean and error.
 
     Parameters
     ----------
@@ -111,6 +160,8 @@ def available_measures(
         Whether the sums over crossed voxels are there.
     weights, weighted : bool
         Whether streamlines have weights, and whether means and sums are weighted by them.
+    errors : bool
+        Whether what standard errors need is there; the effective number of streamlines then is a row too.
 
     Raises
     ------
@@ -118,21 +169,31 @@ def available_measures(
         A map has the name of another measure.
     """
     rows = {name: row for name, row in EDGE_MEASURES.items() if row.needs_map is None and weights >= row.needs_weights}
-    rows["length"] = EdgeMeasure(mean_length(weighted=weighted), _statistic("length"))
+    rows["length"] = EdgeMeasure(mean_length(weighted=weighted), _statistic("length"), _statistic_error("length"))
     added = [("length", "mm"), *units.items()]
     for name, unit in added:
         for statistic in EDGE_STATISTICS:
             if statistic not in statistics or (name, statistic) == ("length", "mean"):
                 continue
             if statistic == "mean":
-                row = EdgeMeasure(mean_of_map(name, unit, weighted=weighted), _statistic(name), name)
+                meaning = mean_of_map(name, unit, weighted=weighted)
+                row = EdgeMeasure(meaning, _statistic(name), _statistic_error(name), name)
             else:
-                row = EdgeMeasure(statistic_of(name, unit, statistic, weighted=weighted), _statistic(name, statistic))
+                meaning = statistic_of(name, unit, statistic, weighted=weighted)
+                error = _statistic_error(name, statistic) if statistic == "sum" else None
+                row = EdgeMeasure(meaning, _statistic(name, statistic), error)
             _add(rows, row, name)
     for name, unit in units.items() if pooled else ():
-        _add(rows, EdgeMeasure(pooled_mean_of_map(name, unit, weighted=weighted), _pooled(name), name), name)
+        meaning = pooled_mean_of_map(name, unit, weighted=weighted)
+        _add(rows, EdgeMeasure(meaning, _pooled(name), _pooled_error(name), name), name)
     known = list(EDGE_MEASURES)
-    return dict(sorted(rows.items(), key=lambda item: known.index(item[0]) if item[0] in known else len(known)))
+    rows = dict(sorted(rows.items(), key=lambda item: known.index(item[0]) if item[0] in known else len(known)))
+    for name, row in list(rows.items()) if errors else ():
+        if row.error is not None:
+            _add(rows, EdgeMeasure(standard_error_of(row.measure), row.error), name)
+    if errors:
+        _add(rows, EdgeMeasure(effective_number(weighted=weighted), _effective), EFFECTIVE_NUMBER)
+    return rows
 
 
 def _add(rows: dict[str, EdgeMeasure], row: EdgeMeasure, map_name: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.options import ConnectOptions
+from tractome.stages.connect import errors
 from tractome.stages.connect.edges import Matrix
 
 ALIKE = np.empty(0)
@@ -17,7 +18,7 @@ ALIKE = np.empty(0)
 class EdgeValues:
     """Sums, extremes and what medians need of several values over the streamlines of each edge."""
 
-    def __init__(self, options: ConnectOptions, n_values: int, n_regions: int) -> None:
+    def __init__(self, options: ConnectOptions, n_values: int, n_regions: int, *, unequal: bool = False) -> None:
         shape = (n_regions, n_regions, n_values)
         self._wanted = options.statistics
         self.sums, self._totals = np.zeros(shape), np.zeros(shape)
@@ -25,6 +26,8 @@ class EdgeValues:
         self._extremes = (
             (np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)) if has_extremes else None
         )
+        # Means alone need less where all streamlines count alike; nothing is kept where no error is wanted.
+        self._squares = np.zeros((*shape, (4 if unequal else 1) if options.errors else 0))
         self._kept: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
         self._counts = np.zeros((n_regions, n_regions), np.int64)
 
@@ -39,7 +42,7 @@ class EdgeValues:
         from tractome.kernels.edges import add_to_edges, widen_edges
 
         counts = self._counts if counts is None else counts
-        n_unassigned: int = add_to_edges(ends, values, weights, counts, self.sums, self._totals)
+        n_unassigned: int = add_to_edges(ends, values, weights, counts, self.sums, self._totals, self._squares)
         if self._extremes is not None:
             widen_edges(ends, values, *self._extremes)
         if "median" in self._wanted:
@@ -66,6 +69,29 @@ class EdgeValues:
             if "median" in self._wanted:
                 found[name, "median"] = self._median(index)
         return found
+
+    def errors(self, names: Sequence[str], n_streamlines: int) -> dict[tuple[str, str], Matrix]:
+        """Standard errors of the mean and the sum of each value, symmetric, by name and statistic."""
+        found: dict[tuple[str, str], Matrix] = {}
+        for index, name in enumerate(names):
+            if index >= self.sums.shape[2]:  # nothing was ever added
+                empty = np.full(self.sums.shape[:2], np.nan)
+                found |= {(name, "mean"): empty, (name, "sum"): empty}
+                continue
+            sums, totals, kept = self.sums[..., index], self._totals[..., index], self._squares[..., index, :]
+            squares, *more = np.moveaxis(kept, -1, 0)
+            mixed, weights_squared, number = more or (sums, totals, totals)
+            found[name, "mean"] = mirrored(errors.of_mean(sums, totals, (squares, mixed, weights_squared, number)))
+            found[name, "sum"] = mirrored(errors.of_sum(sums, squares, n_streamlines))
+        return found
+
+    def effective_number(self) -> Matrix:
+        """(sum of weights) squared over the sum of squared weights, of streamlines that do not count alike.
+
+        Kish 1965, Survey Sampling; symmetric, 0 where there are none.
+        """
+        total, squares = self._totals[..., 0], self._squares[..., 0, 2]
+        return mirrored(np.divide(total * total, squares, out=np.zeros_like(total), where=squares > 0))
 
     def _median(self, index: int) -> Matrix:
         from tractome.kernels.edges import edge_medians
