@@ -82,7 +82,7 @@ def _density_error(sums: EdgeSums) -> Matrix:
     above = sums.counts, _count_error(sums)
     below = sums.statistics["length", "mean"], sums.errors["length", "mean"]
     error = standard_errors.of_quotient(_density(sums), above, below)
-    return np.where(sums.counts > 0, error, 0.0)
+    return np.where(sums.counts > 0, error, _count_error(sums))
 
 
 def _statistic(name: str, statistic: str = "mean") -> Callable[[EdgeSums], Matrix]:
