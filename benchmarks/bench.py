@@ -32,6 +32,7 @@ from rows_accuracy import accuracy, peer_scores
 from rows_connect import connect_table, connect_whole
 from rows_curves import curves
 from rows_dipy import against_dipy
+from rows_errors import errors
 from rows_fit import csd, msmt, tensor
 from rows_seeds import accuracy_of_seeds
 from rows_track import track, track_best
@@ -55,6 +56,7 @@ COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
     "curves": curves,
     "accuracy": accuracy,
     "accuracy-seeds": accuracy_of_seeds,
+    "errors": errors,
 }
 """One for each --only; each gives the records of its tables."""
 

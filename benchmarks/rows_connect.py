@@ -39,7 +39,7 @@ def _some_streamlines(settings: Settings) -> Path:
     return place / "tracks.tck"
 
 
-def _maps(subject: Path, room: Path) -> dict[str, Path]:
+def sampled_maps(subject: Path, room: Path) -> dict[str, Path]:
     """FA and MD by MRtrix3, uncompressed."""
     from measure import run_measured
 
@@ -123,7 +123,7 @@ def connect_whole(settings: Settings) -> list[dict[str, Any]]:
     tracks = _many(_some_streamlines(settings), room / f"connect-{n}.tck", n)
     subject = subjects([YARDSTICK])[YARDSTICK]
     labels = _label_images(settings)[0]
-    maps = _maps(subject, room)
+    maps = sampled_maps(subject, room)
     words: list[str | Path] = ["whole", tracks, "--labels", labels, "--out", room / "connect-ours"]
     words += [word for name, path in maps.items() for word in ("--map", f"{name}={path}")]
     theirs: list[list[str | Path]] = []

@@ -34,6 +34,8 @@ class Settings:
         Accepted streamlines of both where accuracy is compared.
     random_seeds : int
         Random seeds of both where the luck of one is judged.
+    error_runs : int
+        Runs whose spread is compared with the standard errors that each predicts.
     largest_curve : int
         Streamlines at the end of the cost curve.
     n_connect : int
@@ -54,6 +56,7 @@ class Settings:
     n_seeds: int = 100_000
     accuracy_select: int = 20_000
     random_seeds: int = 5
+    error_runs: int = 50
     largest_curve: int = 1_000_000
     n_connect: int = 1_000_000
     connect_sizes: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
@@ -72,6 +75,7 @@ def quick_settings(room: Path) -> Settings:
         n_seeds=1000,
         accuracy_select=500,
         random_seeds=2,
+        error_runs=5,
         largest_curve=10_000,
         n_connect=5_000,
         connect_sizes=(1_000, 5_000),

@@ -13,6 +13,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -154,16 +155,38 @@ def _weights(records: list[Record]) -> str:
     return table(heads, rows)
 
 
+def _errors(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        for index, line in enumerate(record["lines"]):
+            rows.append(
+                [
+                    record["title"] if index == 0 else "",
+                    line["measure"],
+                    f"{line['n_edges']:,}",
+                    f"{number(line['median_ratio'])} ({number(line['ratio_5'], 2)} to {number(line['ratio_95'], 2)})",
+                    f"{100 * line['median_deviation']:.1f} %",
+                    f"{100 * line['median_deviation_single']:.1f} %",
+                ]
+            )
+    heads = ["runs", "measure", "edges", "spread / predicted: median (5 to 95 %)", "median deviation"]
+    return table([*heads, "from one run's errors"], rows)
+
+
+_UNTIMED: dict[str, Callable[[list[Record]], str]] = {
+    "accuracy": _accuracy,
+    "accuracy-seeds": _seeds,
+    "curves": _curves,
+    "errors": _errors,
+    "weigh-truth": _weights,
+}
+"""Comparisons of something else than speed."""
+
+
 def render(name: str, records: list[Record]) -> str:
     """The Markdown of one comparison's records."""
-    if name == "weigh-truth":
-        return _weights(records)
-    if name == "accuracy":
-        return _accuracy(records)
-    if name == "accuracy-seeds":
-        return _seeds(records)
-    if name == "curves":
-        return _curves(records)
+    if name in _UNTIMED:
+        return _UNTIMED[name](records)
     parts = [_speed(records), _quality(records), _notes(records)]
     return "\n\n".join(part for part in parts if part)
 
@@ -171,8 +194,7 @@ def render(name: str, records: list[Record]) -> str:
 def section(name: str, result: Record) -> str:
     """A table with the machine, the versions and the date it belongs to."""
     quick = " **Tiny sizes: these figures mean nothing.**" if result["quick"] else ""
-    is_timed = name not in ("accuracy", "accuracy-seeds", "curves", "weigh-truth")
-    repeats = f"Median of {result['repeats']}. " if is_timed else ""
+    repeats = "" if name in _UNTIMED else f"Median of {result['repeats']}. "
     head = f"{repeats}{result['when']}, {machine.sentence(result['machine'])}.{quick}"
     return f"{render(name, result['records'])}\n\n{head}"
 
