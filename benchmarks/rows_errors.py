@@ -36,12 +36,12 @@ Matrix = NDArray[np.float64]
 def _weighed(orientations: Any, tissue: Any, blocks: list[Any], tables: list[Any], settings: Settings) -> list[Any]:
     """The tables with weights."""
     from tractome.options import WeighOptions
-    from tractome.pipeline.listener import Listener
+    from tractome.pipeline.listener import LogListener
     from tractome.pipeline.weigh import weigh_blocks
     from tractome.stages.weigh import processing_mask
 
     shares = processing_mask(tissue, orientations.mask, orientations.grid)
-    found = weigh_blocks(orientations, shares, iter(blocks), WeighOptions(), settings.room, Listener())
+    found = weigh_blocks(orientations, shares, iter(blocks), WeighOptions(), settings.room, LogListener())
     ends = np.cumsum([table.n_streamlines for table in tables])
     parts = np.split(found.weights, ends[:-1])
     return [replace(table, weights=part, mu=found.mu_per_mm) for table, part in zip(tables, parts, strict=True)]
