@@ -200,6 +200,14 @@ Atlas = Annotated[
         "--atlas", help="Which parcellation of the subject; may be left out when there is one.", show_default=False
     ),
 ]
+UntilAtlas = Annotated[
+    str | None,
+    typer.Option(
+        "--atlas",
+        help="With --until-cv: the parcellation whose edges are looked at; may be left out when there is one.",
+        show_default=False,
+    ),
+]
 
 
 class Chosen:

@@ -41,6 +41,7 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
         ("streamlines rejected", f"{n_rejected:,}"),
         *((f"  {reason.replace('_', ' ').replace('csf', 'CSF')}", f"{count:,}") for reason, count in rejected),
         ("mean length", f"{track['mean_length_mm']:.1f} mm"),
+        *([("stopped at", convergence(track))] if "until_cv" in track else []),
         ("edges", f"{connect['n_edges']:,}, density {number(connect['density'])}"),
         ("unassigned streamlines", f"{connect['n_unassigned']:,} ({connect['unassigned_share']:.1%})"),
     ]
@@ -52,6 +53,14 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
             )
         )
     return [*rows, *_further(facts)]
+
+
+def convergence(track: Mapping[str, Any]) -> str:
+    """How sure the edges were when tracking stopped."""
+    verdict = "" if track["cv_met"] else ", not met"
+    edges = f"{track['n_edges_looked_at']:,} edges of {track['until_atlas']}"
+    wanted = f"wanted {track['until_cv']:g}{verdict}"
+    return f"a coefficient of variation of {number(track['cv_reached'])} or less in {edges} ({wanted})"
 
 
 def _further(facts: Mapping[str, Any]) -> Rows:
@@ -93,6 +102,7 @@ def file_rows(summary: Mapping[str, Any]) -> Rows:
         "tables": "_relmat.tsv",
         "graph": "/graph/",
         "streamlines": "_streamlines.trx",
+        "convergence": "_convergence.tsv",
         "pictures": ".png",
     }
     paths = [f"/{path}" for stage in summary["files"].values() for path in stage]

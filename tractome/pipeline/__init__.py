@@ -1,9 +1,10 @@
 """The whole way, from files to files: stages in order, what is done is not done again."""
 
 from tractome.pipeline.adopt import GivenOrientations, adopt_orientations
+from tractome.pipeline.atlases import choose_atlases
 from tractome.pipeline.check import CheckedFiles, check_files, files_to_check, require_sound
 from tractome.pipeline.cohort import Cohort, find_cohort, read_cohort
-from tractome.pipeline.connect import choose_atlases, connect_atlases, connect_subject
+from tractome.pipeline.connect import connect_atlases, connect_subject
 from tractome.pipeline.dataset import Target, make_dataset
 from tractome.pipeline.export import export_subject
 from tractome.pipeline.fit import ScanFiles, find_scan, fit_subject
@@ -26,6 +27,7 @@ from tractome.pipeline.tissue import earlier_files, tissue_subject, with_tissue
 from tractome.pipeline.tissue_sources import TissueFiles
 from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
+from tractome.pipeline.until import Until
 from tractome.pipeline.weigh import WeighFiles, weigh_subject, weigh_tractogram
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "Target",
     "TissueFiles",
     "TrackingFiles",
+    "Until",
     "WeighFiles",
     "adopt_labels",
     "adopt_orientations",

@@ -11,61 +11,16 @@ from tractome.datatypes.fields import ScalarMap
 from tractome.datatypes.parcellation import Parcellation
 from tractome.datatypes.prepared_maps import prepare_maps
 from tractome.datatypes.tractogram import StreamlineTable
-from tractome.errors import OptionError
-from tractome.io.images import read_labels
 from tractome.io.read_ahead import read_ahead
 from tractome.io.tractograms import read_streamline_tables
 from tractome.options import ConnectOptions
+from tractome.pipeline.atlases import choose_atlas, read_parcellation
 from tractome.pipeline.connect_facts import connectome_facts
-from tractome.pipeline.layout import SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.maps import MapFile, read_map, subject_maps
 from tractome.pipeline.weigh import weights_in_force, with_weights
 from tractome.pipeline.whole import require_whole, whole_streamlines
 from tractome.provenance import StageRecord, option_values
-
-
-def choose_atlas(ledger: Ledger, atlas: str | None, stage: str) -> str:
-    """The parcellation to use: the one named, or the only one there is.
-
-    Parameters
-    ----------
-    ledger : Ledger
-    atlas : str or None
-    stage : str
-        The stage that must have been done for it: ``"parcellate"`` or ``"connect"``.
-
-    Raises
-    ------
-    OptionError
-        None was named and there are several, or the one named is not there.
-    """
-    prefix = f"{stage}/"
-    names = [name.removeprefix(prefix) for name in sorted(ledger.records()) if name.startswith(prefix)]
-    if atlas is not None and (atlas in names or not names):
-        return atlas
-    if not names:
-        ledger.finished(stage)
-    if atlas is None and len(names) == 1:
-        return names[0]
-    known = ", ".join(names)
-    message = (
-        f"{ledger.subject.root} has {len(names)} parcellations; choose one with --atlas: {known}."
-        if atlas is None
-        else f"{atlas!r} was not brought to this subject ({stage}); it has: {known}."
-    )
-    raise OptionError(message)
-
-
-def choose_atlases(ledger: Ledger, listed: str | None) -> tuple[str, ...]:
-    """Several parcellations, with commas between their names, or ``"all"``; None for the only one there is."""
-    if listed == "all":
-        names = [
-            name.removeprefix("parcellate/") for name in sorted(ledger.records()) if name.startswith("parcellate/")
-        ]
-        return tuple(names) or (choose_atlas(ledger, None, "parcellate"),)
-    parts = dict.fromkeys(part.strip() for part in (listed or "").split(",") if part.strip())
-    return tuple(choose_atlas(ledger, part, "parcellate") for part in parts or [None])
 
 
 def connect_subject(
@@ -130,15 +85,6 @@ def connect_atlases(
 def _all_maps(ledger: Ledger, given: Sequence[MapFile]) -> tuple[MapFile, ...]:
     """The subject's maps, then those given: one of a name that is there already stands in its place."""
     return tuple(({each.name: each for each in subject_maps(ledger)} | {each.name: each for each in given}).values())
-
-
-def read_parcellation(subject: SubjectFolder, atlas: str, *, from_image: bool) -> Parcellation:
-    """The parcellation that `parcellate_subject` wrote."""
-    from tractome.io.atlases import read_region_table
-
-    labels, grid = read_labels(subject.labels(atlas))
-    regions = dataclasses.replace(read_region_table(subject.regions(atlas), atlas), from_image=from_image)
-    return Parcellation.from_labels(labels, grid, regions)
 
 
 @dataclass
@@ -218,8 +164,7 @@ class _Pass:
             self.made[atlas] = builder.build(features), parcellations[atlas]
 
     def _parcellation(self, atlas: str) -> Parcellation:
-        from_image = bool(self.ledger.finished(f"parcellate/{atlas}").facts["from_image"])
-        return read_parcellation(self.ledger.subject, atlas, from_image=from_image)
+        return read_parcellation(self.ledger, atlas)
 
     def _tables(self, maps: list[ScalarMap]) -> Iterator[StreamlineTable]:
         """The rows of all streamlines, part by part, with their weights."""

@@ -92,6 +92,11 @@ class SubjectFolder:
         return self._file("tractogram", "streamlines.trx")
 
     @property
+    def convergence(self) -> Path:
+        """Errors of the edges while streamlines were tracked until these were small enough."""
+        return self._file("tractogram", "convergence.tsv")
+
+    @property
     def weights(self) -> Path:
         """One weight per streamline, as text; mu is in the JSON file beside it."""
         return self._file("tractogram", "weights.txt")

@@ -33,6 +33,7 @@ from tractome.pipeline.tissue import require_tissue_files, with_tissue
 from tractome.pipeline.tissue_sources import TissueFiles
 from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
+from tractome.pipeline.until import Until
 from tractome.provenance import StageRecord
 
 
@@ -162,7 +163,8 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
     )
     if tissue is not None:
         done["tissue"] = tissue
-    done["track"] = track_subject(ledger, options.track, tracking, whole=options.whole)
+    until = Until.of(ledger, options.track, atlas, options.connect)
+    done["track"] = track_subject(ledger, options.track, tracking, whole=options.whole, until=until)
     done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
     done["export"] = export_subject(ledger, options.export, atlas=atlas)
     for name in files.further:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ from tractome.pipeline.fit import HIGH_FA
 from tractome.pipeline.layout import TRACTOGRAM_FORMATS, SubjectFolder
 from tractome.pipeline.ledger import Facts, Ledger, Made, Step
 from tractome.pipeline.tracking_files import TrackingFiles
+from tractome.pipeline.until import Until, Watch
 from tractome.provenance import StageRecord, option_values
 
 MAP_UNITS = {"fa": "unitless", "md": "mm2/s", "ad": "mm2/s", "rd": "mm2/s"}
@@ -31,7 +32,12 @@ N_DRAWN = 1000
 
 
 def track_subject(
-    ledger: Ledger, options: TrackOptions, files: TrackingFiles | None = None, *, whole: str | None = None
+    ledger: Ledger,
+    options: TrackOptions,
+    files: TrackingFiles | None = None,
+    *,
+    whole: str | None = None,
+    until: Until | None = None,
 ) -> StageRecord:
     """Track through the orientations that `fit_subject` wrote, and write a row per streamline, unless that is done.
 
@@ -42,22 +48,33 @@ def track_subject(
     files : TrackingFiles, optional
     whole : str or None
         Format in which whole streamlines are kept too.
+    until : Until, optional
+        With `until_cv`, whose edges are looked at; by default those of the subject's only parcellation.
     """
     subject, files = ledger.subject, files or TrackingFiles()
     require_tracking_inputs(options, files, whole)
+    until = until or Until.of(ledger, options)
     inputs = {"orientations": orientation_file(ledger), "mask": subject.mask}
     inputs |= {name: subject.tensor_map(name) for name in map_names(ledger)}
     inputs |= files.roles()
+    values = option_values(options) | {"whole": whole}
+    if until is None:
+        values = {name: value for name, value in values.items() if name not in ("until_cv", "max_streamlines")}
+    else:
+        values |= until.key()
+        inputs |= until.inputs()
     step = Step(
         name="track",
-        options=option_values(options) | {"whole": whole},
+        options=values,
         inputs=inputs,
         may_write=(
             f"tractogram/{subject.name}_streamlines.*",
             f"tractogram/{subject.name}_desc-whole_streamlines.*",
+            f"tractogram/{subject.name}_convergence.tsv",
             f"figures/{subject.name}_streamlines.png",
+            f"figures/{subject.name}_convergence.png",
         ),
-        work=lambda made: _track(ledger, options, files, whole, made),
+        work=lambda made: _track(ledger, options, files, whole, until, made),
     )
     return ledger.do(step)
 
@@ -103,7 +120,9 @@ class _Tally:
         self.length_mm = float(np.cumsum(np.concatenate([[self.length_mm], table.length_mm]))[-1])
 
 
-def _track(ledger: Ledger, options: TrackOptions, files: TrackingFiles, whole: str | None, made: Made) -> Facts:
+def _track(
+    ledger: Ledger, options: TrackOptions, files: TrackingFiles, whole: str | None, until: Until | None, made: Made
+) -> Facts:
     from tractome.io.figures import draw_streamlines
     from tractome.io.tractograms import StreamlineTableWriter, TractogramWriter
     from tractome.stages.connect import summarise
@@ -115,22 +134,33 @@ def _track(ledger: Ledger, options: TrackOptions, files: TrackingFiles, whole: s
     fa, tissue = material["fa"], material["tissue"]
     prepared = prepare_maps(list(maps.values()))
     source = source_in_force(options, material["seed_points"])
-    blocks = track(orientations, options, **material, progress=listener.progress("streamlines", "streamlines"))
+    progress = listener.progress("streamlines", "streamlines")
+    watch = Watch(until) if until is not None else None
+    if watch is None:
+        blocks = track(orientations, options, **material, progress=progress)
+    else:
+        blocks = track(
+            orientations, options, **material, round_ends=watch.round_ends(), progress=watch.progress(progress)
+        )
     tally = _Tally()
     grid = orientations.grid
     whole_sink = TractogramWriter(made(subject.tractogram(whole)), grid) if whole is not None else nullcontext()
-    with StreamlineTableWriter(made(subject.streamline_table), grid, prepared.units) as rows, whole_sink as writer:
+    rows_sink = StreamlineTableWriter(made(subject.streamline_table), grid, prepared.units)
+    with closing(blocks), rows_sink as rows, whole_sink as writer:
         for block in blocks:
-            table = summarise(block, prepared)
+            table = summarise(block, prepared, directions=watch is not None and watch.needs_directions)
             tally.add(block, table)
             rows.write(table)
             if writer is not None:
                 writer.write(block)
+            if watch is not None and watch.is_enough(table):
+                break
         if tally.n_streamlines == 0:
             raise _nothing_accepted(tally)
     shadow = fa.volume() if fa is not None else orientations.mask.astype(np.float32)
     draw_streamlines(made(subject.figure("streamlines")), tally.drawn, shadow, grid)
-    return _facts(tally, fa, tissue) | {"seed_source": "mask" if files.seed_mask is not None else source}
+    facts = _facts(tally, fa, tissue) | {"seed_source": "mask" if files.seed_mask is not None else source}
+    return facts if watch is None else facts | watch.write(made)
 
 
 def tracking_material(

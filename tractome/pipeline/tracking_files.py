@@ -58,6 +58,12 @@ class TrackingFiles:
         if options.seed_source == "points" and self.seed_points is None:
             message = "--seed-source points needs a file of points. Give it with --seed-points."
             raise OptionError(message)
+        if self.seed_points is not None and options.until_cv is not None:
+            message = (
+                "--until-cv needs seeds in random order, and those of --seed-points are tried one point after the "
+                "other: the first of them say nothing of the rest. Give one of the two."
+            )
+            raise OptionError(message)
         if self.seed_points is not None and self.seed_mask is not None:
             message = "--seed-points and --seed-mask both say where streamlines start. Give one of them."
             raise OptionError(message)

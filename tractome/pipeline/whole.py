@@ -19,6 +19,7 @@ from tractome.pipeline.layout import TRACTOGRAM_FORMATS, SubjectFolder
 from tractome.pipeline.ledger import Ledger
 from tractome.pipeline.track import tracking_material
 from tractome.pipeline.tracking_files import TrackingFiles
+from tractome.pipeline.until import ROLES as UNTIL_ROLES
 from tractome.provenance import StageRecord
 
 ADOPTED = "tractogram"
@@ -123,6 +124,8 @@ def _seeds_of(subject: SubjectFolder) -> NDArray[np.int64]:
 
 def _require_unchanged(tracked: StageRecord) -> None:
     for role, path in tracked.input_paths.items():
+        if role in UNTIL_ROLES:  # they said how many streamlines there are, and that is known
+            continue
         if not Path(path).is_file() or sha256_file(Path(path)) != tracked.inputs[role]:
             state = "is not there any more" if not Path(path).is_file() else "changed"
             message = f"{path} ({role}) {state} since the streamlines were tracked from it. Track again."

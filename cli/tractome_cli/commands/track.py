@@ -23,9 +23,11 @@ from tractome_cli.params import (
     SeedPointsFile,
     TissueFile,
     TrackingMaskFile,
+    UntilAtlas,
     Whole,
     command,
 )
+from tractome_cli.tables import convergence
 
 if TYPE_CHECKING:
     from tractome.pipeline import Ledger
@@ -45,6 +47,7 @@ def track(
     exclude: ExcludeMasks = None,
     tracking_mask: TrackingMaskFile = None,
     tractogram: Whole = None,
+    atlas: UntilAtlas = None,
     fod: FodFile = None,
     mask: FodMaskFile = None,
     fa: FaFile = None,
@@ -56,6 +59,7 @@ def track(
     from tractome.pipeline import (
         GivenOrientations,
         TrackingFiles,
+        Until,
         adopt_orientations,
         earlier_files,
         require_tracking_inputs,
@@ -67,17 +71,22 @@ def track(
     terminal, options = chosen.terminal, chosen[TrackOptions]
     files = TrackingFiles(tissue, seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
     require_tracking_inputs(options, files, tractogram)
+    if atlas is not None and options.until_cv is None:
+        message = "--atlas says whose edges --until-cv looks at, and that was not given. Give both or none."
+        raise OptionError(message)
     use_threads(options.n_threads, terminal)
     with _opened(folder, fod, mask, fa, out, subject, terminal, force=force) as ledger:
+        until = Until.of(ledger, options, atlas)
         if fod is not None:
             adopt_orientations(ledger, GivenOrientations(fod, mask, fa))
         files, _ = with_tissue(ledger, files, chosen[TissueOptions], earlier_files(ledger), n_threads=options.n_threads)
-        record = track_subject(ledger, options, files, whole=tractogram)
+        record = track_subject(ledger, options, files, whole=tractogram, until=until)
     facts = record.facts
+    reached = [f"; {convergence(facts)}, see {ledger.subject.convergence.name}"] if "until_cv" in facts else []
     terminal.summary(
         ledger.subject.root,
         f"{facts['n_accepted']:,} streamlines accepted of {facts['n_seeds']:,} seeds; "
-        f"mean length {facts['mean_length_mm']:.0f} mm",
+        f"mean length {facts['mean_length_mm']:.0f} mm{''.join(reached)}",
     )
 
 

@@ -7,18 +7,23 @@ what it has seen (but for medians), so memory does not grow with the number of s
 
 from tractome.stages.connect.assignment import ASSIGNMENT_METHODS, assign
 from tractome.stages.connect.builder import ConnectomeBuilder, connect
+from tractome.stages.connect.convergence import CARRIED, EdgeCounts, look_at, round_ends
 from tractome.stages.connect.edges import EDGE_MEASURES, available_measures
 from tractome.stages.connect.regions import regional_means
 from tractome.stages.connect.summary import concatenate, summarise
 
 __all__ = [
     "ASSIGNMENT_METHODS",
+    "CARRIED",
     "EDGE_MEASURES",
     "ConnectomeBuilder",
+    "EdgeCounts",
     "assign",
     "available_measures",
     "concatenate",
     "connect",
+    "look_at",
     "regional_means",
+    "round_ends",
     "summarise",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from tractome.options import TrackOptions
 from tractome.stages.track.engine import Engine
 from tractome.stages.track.gates import Gates
 from tractome.stages.track.limits import Goal
+from tractome.stages.track.rounds import Rounds, count_rejected
 from tractome.stages.track.sources import Material, SeedSource, make_source, source_in_force
 
 Progress = Callable[[int, int], None]
@@ -37,8 +38,9 @@ def track(
     seed_points: SeedPoints | None = None,
     fixels: FixelField | None = None,
     gates: Gates | None = None,
+    round_ends: Iterable[int] = (),
     progress: Progress | None = None,
-) -> Iterator[Tractogram]:
+) -> Generator[Tractogram, None, None]:
     """Track streamlines, block by block.
 
     The streamline of a seed depends on (random_seed, seed index) alone: any number of threads and any block size give
@@ -62,6 +64,9 @@ def track(
         Fibre populations of the field; dynamic seeding needs them.
     gates : Gates or None
         Masks to pass, to avoid, or to stay in.
+    round_ends : iterable of int
+        Numbers of accepted streamlines, rising, at which a block ends: whoever stops taking blocks there has, to the
+        last byte and rejected seed, what `n_streamlines` of that number gives.
     progress : callable (done, wanted), optional
 
     Yields
@@ -76,19 +81,21 @@ def track(
         is in the message.
     """
     bench = Workbench.build(field, options, tissue, fa, seed_mask, seed_points, fixels, gates or Gates())
-    goal = Goal.of(options, bench.source.n_seeds)
+    goal, rounds = Goal.of(options, bench.source.n_seeds), Rounds(round_ends)
     n_accepted, first = 0, 0
     rejected: dict[RejectReason, int] = {}
     while n_now := goal.n_left(n_accepted, first):
         n_now = min(n_now, bench.room(first))
         block = bench.track(first, n_now, limit=None if goal.n_wanted is None else goal.n_wanted - n_accepted)
-        for reason, number in block.rejected.items():
-            rejected[reason] = rejected.get(reason, 0) + number
-        n_accepted += block.n_streamlines
+        for part in rounds.split(block, first, bench.verdicts[:, 0]):
+            for reason, number in part.rejected.items():
+                rejected[reason] = rejected.get(reason, 0) + number
+            n_accepted += part.n_streamlines
+            if progress is not None:
+                n_tried = first + n_now
+                progress(*((n_accepted, goal.n_wanted) if goal.n_wanted is not None else (n_tried, goal.n_seeds)))
+            yield part
         first += n_now
-        if progress is not None:
-            progress(*((n_accepted, goal.n_wanted) if goal.n_wanted is not None else (first, goal.n_seeds)))
-        yield block
     if n_accepted == 0 or (goal.n_wanted is not None and n_accepted < goal.n_wanted):
         raise TrackingError(_explain_shortfall(n_accepted, goal.n_wanted, first, rejected))
 
@@ -205,6 +212,5 @@ def _collect(
         n_seeds = int(accepted[-1]) + 1
     offsets = np.concatenate([[0], np.cumsum(n_points[accepted], dtype=np.int64)])
     world = gather(points, accepted, offsets, np.asarray(grid.affine))
-    counts = np.bincount(verdicts[:n_seeds, 0])
-    rejected = {RejectReason(code): int(number) for code, number in enumerate(counts) if code and number}
+    rejected = count_rejected(verdicts[:n_seeds, 0])
     return Tractogram(world, offsets, accepted + first, verdicts[accepted, 1:], n_seeds, rejected)

@@ -79,6 +79,8 @@ class Goal:
         if n_source is not None:
             return cls(options.n_streamlines, n_source, n_source)
         n_wanted = options.n_streamlines or DEFAULT_STREAMLINES
+        if options.until_cv is not None:
+            n_wanted = options.max_streamlines
         n_seeds = n_wanted * options.max_seeds_per_streamline
         # Where nothing at all is accepted, more of the same seeds will not help.
         return cls(n_wanted, n_seeds, min(n_seeds, _HOPELESS * options.max_seeds_per_streamline))
