@@ -41,6 +41,24 @@ def test_equals_the_slow_twin(seed):
     assert any(np.isnan(table.means["md"])), "the case of a streamline that never meets the map must occur"
 
 
+@pytest.mark.parametrize("n_maps", [1, 2, 3])
+def test_long_streamlines_and_any_number_of_maps_equal_the_slow_twin(n_maps):
+    # Longer than what is worked out in one go, by a little and by much; up to the last voxel of the image.
+    rng = np.random.default_rng(n_maps)
+    grid = wirings.random_grid(rng)
+    maps = [wirings.scalar_map(rng, grid, name, share=0.9) for name in ("fa", "md", "ad")[:n_maps]]
+    ways = [np.cumsum(rng.normal(0, 0.2, (n, 3)), axis=0) + np.array(grid.shape) / 2 for n in (64, 65, 66, 130, 300)]
+    ways.append(np.linspace(np.zeros(3), np.array(grid.shape) - 1.0, 128))
+    streamlines = wirings.block([grid.to_world(way) for way in ways])
+    table = summarise(streamlines, maps)
+    for index in range(len(ways)):
+        points = streamlines.streamline(index)
+        assert table.length_mm[index] == pytest.approx(naive.length(points), rel=1e-6)
+        for map_ in maps:
+            expected = naive.streamline_mean(map_.volume(np.nan), points, grid.to_voxel(points))
+            np.testing.assert_allclose(table.means[map_.name][index], expected, rtol=2e-6)
+
+
 def test_mean_is_the_integral_over_the_length():
     # 2 mm at the mean of 10 and 11, then 4 mm at that of 11 and 13: not the mean over points (11.33).
     table = summarise(wirings.block([np.array([[0, 2, 2], [2, 2, 2], [6, 2, 2]], float)]), [ramp()])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tractome.kernels._corners import AT_ONCE, WEIGHTS, blend_pair
 from tractome.kernels._jit import inner_kernel, parallel_kernel, prange
 
 
@@ -112,83 +113,152 @@ def streamline_lengths(points: NDArray[np.float32], offsets: NDArray[np.int64]) 
     return lengths
 
 
-@inner_kernel
-def _between_defined(
-    flat: NDArray[np.float32],
-    shape: tuple[int, int, int, int],
-    x: float,
-    y: float,
-    z: float,
-    out: NDArray[np.float64],
-) -> bool:
-    """`sample_trilinear` at a point with eight voxels around it, all defined: the usual case; False in any other.
+_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+_AT_ONCE = np.uint64(AT_ONCE)
+_CORNER, _SEGMENT = np.uint64(WEIGHTS * AT_ONCE), np.uint64((WEIGHTS + 1) * AT_ONCE)
+"""Where in the room for some points, after their weights, their corners begin, and the segments that end at them."""
 
-    ``flat`` holds the volumes one number after the other. Places in it are unsigned, so that none is tested for being
-    negative: a third of the time.
+_ROOM = (WEIGHTS + 2) * AT_ONCE + 1
+
+
+@inner_kernel
+def _locate(
+    numbers: NDArray[np.float32],
+    first: np.uint64,
+    n_points: np.uint64,
+    to_voxel: NDArray[np.float64],
+    shape: tuple[int, int, int, int],
+    room: NDArray[np.float64],
+) -> None:
+    """First corner of the cell of each of some points, as a place in the volumes, and the weights of its corners.
+
+    Without a branch or a call the loop becomes one of vectors. The place is a whole number in double precision, which
+    is exact; -1 for a point without eight voxels around it.
     """
-    if not (0.0 <= x < shape[0] - 1 and 0.0 <= y < shape[1] - 1 and 0.0 <= z < shape[2] - 1):
-        return False
-    i, j, k = int(x), int(y), int(z)
-    fx, fy, fz = x - i, y - j, z - k
-    gx, gy, gz = 1.0 - fx, 1.0 - fy, 1.0 - fz
-    n_maps = shape[3]
-    next_z = np.uint64(n_maps)
-    next_y = np.uint64(shape[2] * n_maps)
-    next_x = np.uint64(shape[1] * shape[2] * n_maps)
-    corner = np.uint64(((i * shape[1] + j) * shape[2] + k) * n_maps)
-    is_defined = True
-    for m in range(n_maps):
-        at = corner + np.uint64(m)
-        low = gx * (gy * flat[at] + fy * flat[at + next_y])
-        low += fx * (gy * flat[at + next_x] + fy * flat[at + next_x + next_y])
-        at += next_z
-        high = gx * (gy * flat[at] + fy * flat[at + next_y])
-        high += fx * (gy * flat[at + next_x] + fy * flat[at + next_x + next_y])
-        value = gz * low + fz * high
-        out[m] = value
-        is_defined = is_defined and value == value
-    return is_defined
+    ax, ay, az, a = to_voxel[0, 0], to_voxel[0, 1], to_voxel[0, 2], to_voxel[0, 3]
+    bx, by, bz, b = to_voxel[1, 0], to_voxel[1, 1], to_voxel[1, 2], to_voxel[1, 3]
+    cx, cy, cz, c = to_voxel[2, 0], to_voxel[2, 1], to_voxel[2, 2], to_voxel[2, 3]
+    end_x, end_y, end_z = shape[0] - 1.0, shape[1] - 1.0, shape[2] - 1.0
+    next_z = np.float64(shape[3])
+    next_y = shape[2] * next_z
+    next_x = shape[1] * next_y
+    # A single map is read with what follows it: nothing follows the last of all.
+    end = shape[0] * next_x - (next_x + next_y + next_z + 1.0)
+    for n in range(n_points):
+        at = _THREE * (first + n)
+        x, y, z = np.float64(numbers[at]), np.float64(numbers[at + _ONE]), np.float64(numbers[at + _TWO])
+        u, v, w = ax * x + ay * y + az * z + a, bx * x + by * y + bz * z + b, cx * x + cy * y + cz * z + c
+        i, j, k = np.floor(u), np.floor(v), np.floor(w)
+        fx, fy, fz = u - i, v - j, w - k
+        gx, gy, gz = 1.0 - fx, 1.0 - fy, 1.0 - fz
+        corner = i * next_x + j * next_y + k * next_z
+        is_between = (u >= 0.0) & (u < end_x) & (v >= 0.0) & (v < end_y) & (w >= 0.0) & (w < end_z) & (corner < end)
+        room[n] = gx * gy
+        room[n + _AT_ONCE] = gx * fy
+        room[n + _TWO * _AT_ONCE] = fx * gy
+        room[n + _THREE * _AT_ONCE] = fx * fy
+        room[n + np.uint64(4) * _AT_ONCE] = gz
+        room[n + np.uint64(5) * _AT_ONCE] = fz
+        room[n + _CORNER] = corner if is_between else -1.0
+
+
+@inner_kernel
+def _measure(numbers: NDArray[np.float32], first: np.uint64, n_segments: np.uint64, room: NDArray[np.float64]) -> None:
+    """Distance from each of some points to the next one, mm; a loop of vectors too."""
+    for n in range(n_segments):
+        at = _THREE * (first + n)
+        dx = np.float64(numbers[at + _THREE]) - np.float64(numbers[at])
+        dy = np.float64(numbers[at + np.uint64(4)]) - np.float64(numbers[at + _ONE])
+        dz = np.float64(numbers[at + np.uint64(5)]) - np.float64(numbers[at + _TWO])
+        room[n + _SEGMENT + _ONE] = np.sqrt(dx * dx + dy * dy + dz * dz)
+
+
+@inner_kernel
+def _sample_again(
+    volumes: NDArray[np.float32],
+    numbers: NDArray[np.float32],
+    n: np.uint64,
+    to_voxel: NDArray[np.float64],
+    values: NDArray[np.float64],
+) -> None:
+    """`sample_trilinear` at point n."""
+    x, y, z = np.float64(numbers[_THREE * n]), np.float64(numbers[_THREE * n + _ONE]), numbers[_THREE * n + _TWO]
+    u = to_voxel[0, 0] * x + to_voxel[0, 1] * y + to_voxel[0, 2] * z + to_voxel[0, 3]
+    v = to_voxel[1, 0] * x + to_voxel[1, 1] * y + to_voxel[1, 2] * z + to_voxel[1, 3]
+    w = to_voxel[2, 0] * x + to_voxel[2, 1] * y + to_voxel[2, 2] * z + to_voxel[2, 3]
+    sample_trilinear(volumes, u, v, w, values)
 
 
 @inner_kernel
 def _integrate(
     volumes: NDArray[np.float32],
-    flat: NDArray[np.float32],
-    points: NDArray[np.float32],
-    first: int,
-    last: int,
+    numbers: NDArray[np.float32],
+    begin: int,
+    end: int,
     to_voxel: NDArray[np.float64],
     even: bool,
+    one: int,
     room: NDArray[np.float64],
-) -> float:
-    """Length of a streamline; integral of each map and the length where it is defined, into rows 1 and 2 of `room`.
+    values: NDArray[np.float64],
+) -> tuple[float, float, float, float, float]:
+    """Length of a streamline; integrals of map `one` and the map after it, and the lengths where these are defined.
 
-    `even`: every point counts alike, whatever the length that it stands for. `room` is (3, n_maps).
+    Points that have eight voxels around them, all defined, are the usual case; `sample_trilinear` does the others.
+    Places are unsigned, so that none is tested for being negative.
+
+    Parameters
+    ----------
+    volumes : (x, y, z, n_maps) float32
+    numbers : (3 n_points,) float32
+        The points' coordinates, one after the other.
+    begin, end : int
+        First point, and the one after the last.
+    even : bool
+        Every point counts alike, whatever the length that it stands for.
+    room : (_ROOM,) float64
+        Overwritten.
+    values : (n_maps,) float64
+        Overwritten.
     """
-    n_maps = volumes.shape[3]
-    room[1:] = 0.0
-    length_mm, before = 0.0, 0.0
-    ax, ay, az, a = to_voxel[0, 0], to_voxel[0, 1], to_voxel[0, 2], to_voxel[0, 3]
-    bx, by, bz, b = to_voxel[1, 0], to_voxel[1, 1], to_voxel[1, 2], to_voxel[1, 3]
-    cx, cy, cz, c = to_voxel[2, 0], to_voxel[2, 1], to_voxel[2, 2], to_voxel[2, 3]
-    for n in range(first, last):
-        after = 0.0
-        if n + 1 < last:
-            segment = segment_mm(points, n)
-            length_mm += segment
-            after = 0.5 * segment
-        share = 1.0 if even else before + after
-        before = after
-        x, y, z = np.float64(points[n, 0]), np.float64(points[n, 1]), np.float64(points[n, 2])
-        u, v, w = ax * x + ay * y + az * z + a, bx * x + by * y + bz * z + b, cx * x + cy * y + cz * z + c
-        if not _between_defined(flat, volumes.shape, u, v, w, room[0]):
-            sample_trilinear(volumes, u, v, w, room[0])
-        for m in range(n_maps):
-            value = room[0, m]
-            if value == value:
-                room[1, m] += share * value
-                room[2, m] += share
-    return length_mm
+    length_mm, integral, next_integral = 0.0, 0.0, 0.0
+    share_both, share_one, share_next = 0.0, 0.0, 0.0
+    size_y, size_z, n_maps = volumes.shape[1:]
+    flat, is_alone = volumes.reshape(-1), n_maps == 1
+    following = one if is_alone else one + 1
+    next_x, next_y, next_z = np.uint64(size_y * size_z * n_maps), np.uint64(size_z * n_maps), np.uint64(n_maps)
+    done, last, n_all = np.uint64(begin), np.uint64(end), np.uint64(len(numbers)) // _THREE
+    room[_SEGMENT] = 0.0
+    while done < last:
+        n_points = min(_AT_ONCE, last - done)
+        # Some points too many, of the next streamline, make the vectors full.
+        n_round = (n_points + np.uint64(7)) & ~np.uint64(7)
+        _locate(numbers, done, min(n_round, n_all - done), to_voxel, volumes.shape, room)
+        _measure(numbers, done, min(n_round, n_all - done - _ONE), room)
+        if done + n_points == last:
+            room[_SEGMENT + n_points] = 0.0
+        for n in range(n_points):
+            after = room[_SEGMENT + _ONE + n]
+            length_mm += after
+            share = 1.0 if even else 0.5 * (room[_SEGMENT + n] + after)
+            value, next_value = np.nan, np.nan
+            if room[_CORNER + n] >= 0.0:
+                corner = np.uint64(np.int64(room[_CORNER + n])) + np.uint64(one)
+                value, next_value = blend_pair(flat, corner, next_x, next_y, next_z, room, n)
+            if value == value and (next_value == next_value or is_alone):
+                share_both += share
+                integral += share * value
+                next_integral += share * next_value
+                continue
+            _sample_again(volumes, numbers, done + n, to_voxel, values)
+            if values[one] == values[one]:
+                integral += share * values[one]
+                share_one += share
+            if values[following] == values[following]:
+                next_integral += share * values[following]
+                share_next += share
+        room[_SEGMENT] = room[_SEGMENT + n_points]
+        done += n_points
+    return length_mm, integral, next_integral, share_both + share_one, share_both + share_next
 
 
 @parallel_kernel
@@ -221,15 +291,20 @@ def streamline_means(
     """
     n_streamlines, n_maps = len(offsets) - 1, volumes.shape[3]
     means, lengths = np.empty((n_maps, n_streamlines), np.float32), np.empty(n_streamlines, np.float32)
-    flat = volumes.reshape(-1)
+    numbers = points.reshape(-1)
     for s in prange(n_streamlines):
-        room = np.empty((3, n_maps))
-        length_mm = _integrate(volumes, flat, points, offsets[s], offsets[s + 1], to_voxel, False, room)
-        if length_mm == 0.0:
-            _integrate(volumes, flat, points, offsets[s], offsets[s + 1], to_voxel, True, room)
-        lengths[s] = length_mm
-        for m in range(n_maps):
-            means[m, s] = room[1, m] / room[2, m] if room[2, m] > 0.0 else np.nan
+        room, values = np.empty(_ROOM), np.empty(n_maps)
+        begin, end = offsets[s], offsets[s + 1]
+        for m in range(0, n_maps, 2):
+            # The last of an odd number of maps goes with the one before it, which is done again.
+            one = max(min(m, n_maps - 2), 0)
+            found = _integrate(volumes, numbers, begin, end, to_voxel, False, one, room, values)
+            lengths[s] = found[0]
+            if found[0] == 0.0:
+                found = _integrate(volumes, numbers, begin, end, to_voxel, True, one, room, values)
+            means[one, s] = found[1] / found[3] if found[3] > 0.0 else np.nan
+            if n_maps > 1:
+                means[one + 1, s] = found[2] / found[4] if found[4] > 0.0 else np.nan
     return means, lengths
 
 
