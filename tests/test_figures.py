@@ -1,10 +1,13 @@
 """Pictures: the right way round, the same bytes each time, and drawn whatever is missing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tractome.datatypes.connectome import Connectome, Measure
 from tractome.datatypes.grid import Grid
+from tractome.datatypes.measures import measure_named
 from tractome.datatypes.parcellation import Parcellation, RegionTable
 from tractome.io.figures import draw_colour_fa, draw_connectome, draw_labels, draw_matrices, draw_streamlines, to_ras
 from tractome.io.outlines import draw_outlines
@@ -131,6 +134,46 @@ def test_connectome_pictures_are_drawn_and_are_the_same_each_time(tmp_path, n_ed
             contents.append(path.read_bytes())
         assert contents[0] == contents[1]
         assert contents[0].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("names", "drawn"),
+    [
+        (("count",), ["count"]),
+        (("fa",), ["fa"]),
+        (("length", "weight"), ["weight", "length"]),
+        (("countse", "md", "fa", "count"), ["count", "fa"]),
+        (("countse",), ["countse"]),
+    ],
+)
+def test_pictures_of_matrices_leave_no_empty_half(tmp_path, monkeypatch, names, drawn):
+    from matplotlib.axes import Axes
+    from matplotlib.image import imread
+
+    found, own = [], Axes.set_title
+    monkeypatch.setattr(Axes, "set_title", lambda axes, text, **rest: (found.append(text), own(axes, text, **rest)))
+    base = _connectome(3)
+    some = base.matrices["count"]
+    measures = {name: measure_named(name) for name in names}
+    draw_matrices(tmp_path / "a.png", replace(base, matrices=dict.fromkeys(names, some), measures=measures))
+    assert [title.split(",")[0] for title in found] == drawn
+    pixels = imread(tmp_path / "a.png")[..., :3]
+    for half in np.array_split(pixels, len(drawn), axis=1):
+        assert np.ptp(half) > 0, "nothing was drawn"
+    assert pixels.shape[1] / pixels.shape[0] == pytest.approx(len(drawn))
+
+
+@pytest.mark.parametrize("is_mean", [False, True])
+@pytest.mark.parametrize("values", [(), (0.03, 5.0), (-2.0, 1.0), (0.0, 0.0)])
+def test_any_values_of_a_matrix_are_drawn(tmp_path, values, is_mean):
+    """Below 1 in the mean of a group, below 0 where a program says so, nothing at all."""
+    base = _connectome(0)
+    matrix = np.full(base.matrices["count"].shape, np.nan if is_mean else 0.0)
+    for row, value in enumerate(values):
+        matrix[row, row + 1] = matrix[row + 1, row] = value
+    measure = Measure("sc", "unitless", "Given.", is_mean=is_mean)
+    draw_matrices(tmp_path / "a.png", replace(base, matrices={"sc": matrix}, measures={"sc": measure}))
+    assert (tmp_path / "a.png").stat().st_size > 5000
 
 
 def test_streamlines_are_drawn(tmp_path):

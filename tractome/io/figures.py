@@ -157,31 +157,54 @@ def draw_streamlines(
 def draw_matrices(path: Path, connectome: Connectome) -> None:
     """Draw the count (on a logarithmic scale) and the mean FA of every edge.
 
+    A connectome that lacks one of them has its first sum, or its first mean, in that place; or one picture only.
+
     Parameters
     ----------
     path : Path
         A .png file.
     connectome : Connectome
     """
-    from matplotlib.colors import LogNorm
-
-    figure = _figure(16, 8, dark=False)
-    names = [name for name in ("count", "fa") if name in connectome.matrices]
+    names = _drawn_measures(connectome)
+    figure = _figure(8 * max(len(names), 1), 8, dark=False)
     for index, name in enumerate(names):
         axes = figure.add_subplot(1, len(names), index + 1)
-        matrix = connectome.matrices[name].copy()
+        matrix, is_mean = connectome.matrices[name].copy(), connectome.measures[name].is_mean
         np.fill_diagonal(matrix, np.nan)
-        matrix[matrix == 0] = np.nan
-        highest = float(np.nanmax(matrix)) if np.isfinite(matrix).any() else 1.0
-        scale = {"norm": LogNorm(1, max(highest, 2))} if name == "count" else {"vmin": 0.0, "vmax": highest}
-        image = axes.imshow(matrix, cmap="viridis", interpolation="nearest", **scale)
+        if not is_mean:
+            matrix[matrix == 0] = np.nan
+        image = axes.imshow(matrix, cmap="viridis", interpolation="nearest", **_matrix_scale(matrix, is_mean=is_mean))
         figure.colorbar(image, ax=axes, shrink=0.7, label=connectome.measures[name].unit)
-        axes.set_title(f"{name}, without self-connections; white: no streamline")
+        axes.set_title(f"{name}, without self-connections; white: no edge")
         if connectome.n_regions <= MOST_TICKS:
             ticks = range(connectome.n_regions)
             axes.set_xticks(ticks, connectome.regions.names, rotation=90, fontsize=4)
             axes.set_yticks(ticks, connectome.regions.names, fontsize=4)
     _save(figure, path)
+
+
+def _drawn_measures(connectome: Connectome) -> list[str]:
+    """A sum and a mean, as far as there are; what says how sure another measure is only where there is nothing else."""
+    plain = connectome.plain_measures
+    found = []
+    for preferred, is_mean in (("count", False), ("fa", True)):
+        alike = [name for name in plain if connectome.measures[name].is_mean == is_mean]
+        found += [preferred] if preferred in alike else alike[:1]
+    return found or list(connectome.matrices)[:1]
+
+
+def _matrix_scale(matrix: NDArray[np.float64], *, is_mean: bool) -> dict[str, Any]:
+    """Logarithmic for what adds up, from 0 for a mean, even to both sides of 0 where there are values below it."""
+    from matplotlib.colors import LogNorm
+
+    known = matrix[np.isfinite(matrix)]
+    lowest, highest = (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
+    if lowest < 0:
+        widest = max(-lowest, highest)
+        return {"vmin": -widest, "vmax": widest}
+    if is_mean:
+        return {"vmin": 0.0, "vmax": highest or 1.0}
+    return {"norm": LogNorm(lowest, max(highest, 2 * lowest))}
 
 
 def draw_connectome(path: Path, connectome: Connectome) -> None:
