@@ -44,6 +44,7 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
         *([("stopped at", convergence(track))] if "until_cv" in track else []),
         ("edges", f"{connect['n_edges']:,}, density {number(connect['density'])}"),
         ("unassigned streamlines", f"{connect['n_unassigned']:,} ({connect['unassigned_share']:.1%})"),
+        *([("error of counts", _sureness(connect))] if connect["n_edges_carrying"] else []),
     ]
     if connect["n_homologous_pairs"] >= 3:
         rows.append(
@@ -61,6 +62,13 @@ def convergence(track: Mapping[str, Any]) -> str:
     edges = f"{track['n_edges_looked_at']:,} edges of {track['until_atlas']}"
     wanted = f"wanted {track['until_cv']:g}{verdict}"
     return f"a coefficient of variation of {number(track['cv_reached'])} or less in {edges} ({wanted})"
+
+
+def _sureness(connect: Mapping[str, Any]) -> str:
+    """Monte-Carlo errors of the counts of the edges that carry weight."""
+    median, largest = connect["cv_carrying_median"], connect["cv_carrying_largest"]
+    edges = f"the {connect['n_edges_carrying']:,} edges that hold 90 % of all counts"
+    return f"of tracking: {median:.1%} in the median, {largest:.1%} at most of {edges}"
 
 
 def _further(facts: Mapping[str, Any]) -> Rows:

@@ -14,7 +14,10 @@ from tractome.datatypes.parcellation import Parcellation, RegionTable
 
 def connectome_facts(connectome: Connectome, parcellation: Parcellation) -> dict[str, Any]:
     """Numbers of a connectome worth showing."""
+    from tractome.stages.connect import look_at
+
     count = connectome.matrices["count"]
+    sure = look_at(count.astype(np.int64), connectome.n_streamlines, np.inf)
     n_regions = connectome.n_regions
     n_edges = int(np.count_nonzero(np.triu(count, k=1)))
     n_pairs = n_regions * (n_regions - 1) // 2
@@ -28,6 +31,9 @@ def connectome_facts(connectome: Connectome, parcellation: Parcellation) -> dict
         "n_unassigned": connectome.n_unassigned,
         "unassigned_share": connectome.n_unassigned / max(connectome.n_streamlines, 1),
         "n_self": int(np.trace(count)),
+        "n_edges_carrying": sure.n_edges,
+        "cv_carrying_median": sure.median_cv,
+        "cv_carrying_largest": sure.largest_cv,
         "median_end_mm": median_end_mm(connectome),
         "homologous_strength_correlation": correlation,
         "n_homologous_pairs": n_homologous,
