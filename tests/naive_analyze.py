@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from naive_tracking import random_bits
 
 
 def hitting_times(weights, source):
@@ -53,3 +54,23 @@ def shortest(lengths):
     for via in range(len(apart)):
         apart = np.minimum(apart, apart[:, via : via + 1] + apart[via : via + 1])
     return apart
+
+
+def rewired(edges, seed, stream, n_swaps, most_tries):
+    """Edges after pairs of them changed partners, one set of pairs and one draw after the other."""
+    edges = [tuple(map(int, edge)) for edge in edges]
+    there = {frozenset(edge) for edge in edges}
+    n_done = 0
+    for draw in range(most_tries if len(edges) > 1 else 0):
+        if n_done == n_swaps:
+            break
+        bits = random_bits(seed, stream, draw)
+        one, other = (bits >> 33) % len(edges), ((bits >> 1) % 2**31) % len(edges)
+        (a, b), (c, d) = edges[one], edges[other][:: -1 if bits % 2 else 1]
+        if len({a, b, c, d}) < 4 or there & {frozenset((a, d)), frozenset((c, b))}:
+            continue
+        there -= {frozenset((a, b)), frozenset((c, d))}
+        there |= {frozenset((a, d)), frozenset((c, b))}
+        edges[one], edges[other] = (a, d), (c, b)
+        n_done += 1
+    return edges, n_done

@@ -12,8 +12,10 @@ Rows = list[tuple[str, str]]
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number for people; a dash where there is none."""
-    return "-" if value is None or value != value else f"{value:.{digits}f}"
+    """A number for people; a dash where there is none. A small one is not rounded to nothing."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:.{digits}{'g' if 0 < abs(value) < 0.5 * 10**-digits else 'f'}}"
 
 
 def source_rows(sources: Mapping[str, Any]) -> Rows:

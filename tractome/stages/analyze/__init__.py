@@ -112,7 +112,7 @@ def _per_region(network: Network, apart: Matrix, communities: Communities) -> di
         "strength": weights.sum(axis=1),
         "clustering": clustering(weights),
         "efficiency": nodal_efficiency(apart),
-        "betweenness": betweenness(network.lengths),
+        "betweenness": betweenness(network.lengths, apart),
         "eigenvector": np.asarray(bct.eigenvector_centrality_und(weights), np.float64),
         "community": communities.label.astype(np.float64),
         "participation": communities.participation,

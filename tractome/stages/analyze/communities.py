@@ -50,9 +50,9 @@ def find_communities(weights: Matrix, resolution: float, n_partitions: int, rand
     seeds = _seeds(random_seed)
     agreement = _agreement(_partitions(weights, resolution, n_partitions, seeds))
     label = _by_size(_consensus(agreement, seeds))
-    with np.errstate(invalid="ignore"):  # a community whose regions are all alike: bctpy then gives 0
+    with np.errstate(invalid="ignore"):  # regions of a community all alike, or without edges: bctpy then gives 0
         within_z = np.asarray(bct.module_degree_zscore(weights, label), np.float64)
-    participation = np.asarray(bct.participation_coef(weights, label), np.float64)
+        participation = np.asarray(bct.participation_coef(weights, label), np.float64)
     return Communities(label, modularity(weights, label, resolution), agreement, participation, within_z)
 
 

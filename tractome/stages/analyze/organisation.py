@@ -11,7 +11,10 @@ from tractome.stages.analyze.network import Matrix
 from tractome.stages.analyze.paths import distances, path_length
 
 _REWIRINGS = 10
-"""Attempted rewirings per edge (as Maslov and Sneppen 2002)."""
+"""Times that an edge changes partners, on average (as Maslov and Sneppen 2002)."""
+
+_MOST_TRIES = 100
+"""Per change of partners: in a graph of nearly all pairs there are few places to go."""
 
 
 def clustering(weights: Matrix) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -22,11 +25,19 @@ def clustering(weights: Matrix) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 def rewired(weights: Matrix, n_nulls: int, random_seed: int) -> Iterator[Matrix]:
-    """Graphs of the same degrees whose edges lead elsewhere; each keeps its weight. By bctpy."""
-    import bct
+    """Graphs of the same degrees whose edges lead elsewhere; each keeps its weight."""
+    from tractome.kernels.rewiring import rewire
 
-    for seed in np.random.default_rng(random_seed + 1).integers(2**31 - 1, size=n_nulls):
-        yield np.asarray(bct.randmio_und(weights, _REWIRINGS, seed=int(seed))[0], np.float64)
+    first, second = np.nonzero(np.triu(weights, k=1))
+    values = weights[first, second]
+    n_swaps = _REWIRINGS * len(values)
+    for stream in range(n_nulls):
+        one, other = first.astype(np.int64), second.astype(np.int64)
+        key = np.array([random_seed, stream], np.uint64)
+        rewire(one, other, weights > 0, key, n_swaps, _MOST_TRIES * n_swaps)
+        found = np.zeros_like(weights)
+        found[one, other] = found[other, one] = values
+        yield found
 
 
 def organisation(weights: Matrix, n_nulls: int, random_seed: int) -> tuple[dict[str, float], dict[str, Curve]]:

@@ -8,12 +8,15 @@ from tractome.stages.analyze.network import Matrix, Vector
 
 
 def distances(lengths: Matrix) -> Matrix:
-    """Length of the shortest path between any two regions, infinite where there is none (Dijkstra 1959)."""
+    """Length of the shortest path between any two regions, infinite where there is none, by scipy.
+
+    By the method of Dijkstra, or where most pairs have an edge of Floyd and Warshall.
+    """
     from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import dijkstra
+    from scipy.sparse.csgraph import shortest_path
 
     edges = np.where(np.isfinite(lengths), lengths, 0.0)
-    found: Matrix = dijkstra(csr_array(edges), directed=False)
+    found: Matrix = shortest_path(csr_array(edges), directed=False)
     return found
 
 
@@ -33,13 +36,27 @@ def path_length(apart: Matrix) -> float:
     return float(upper[joined].mean()) if joined.any() else float("nan")
 
 
-def betweenness(lengths: Matrix) -> Vector:
-    """Share of the shortest paths between two others that pass each region (Freeman 1977), by networkx."""
+_ALIKE = 1e-9
+"""Relative difference below which a way round may be as short as an edge: two sums of the same lengths."""
+
+
+def betweenness(lengths: Matrix, apart: Matrix) -> Vector:
+    """Share of the shortest paths between two others that pass each region (Freeman 1977), by networkx.
+
+    Parameters
+    ----------
+    lengths : (n, n) float64
+        Of the edges, infinite where there is none.
+    apart : (n, n) float64
+        `distances` of them.
+    """
     import networkx as nx
 
     graph = nx.Graph()
     graph.add_nodes_from(range(len(lengths)))
-    first, second = np.nonzero(np.triu(np.isfinite(lengths), k=1))
+    # An edge that is longer than the way round it is on no shortest path; in a dense graph that is nearly all of them.
+    is_direct = np.isfinite(lengths) & (lengths <= apart * (1 + _ALIKE))
+    first, second = np.nonzero(np.triu(is_direct, k=1))
     graph.add_weighted_edges_from(
         zip(first.tolist(), second.tolist(), lengths[first, second].tolist(), strict=True), weight="length"
     )
