@@ -44,6 +44,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
 
+    from tractome_cli.startup import spare_collector
+
+    spare_collector()  # as the command line does
     import numpy as np
 
     from tractome.datatypes.parcellation import Parcellation

@@ -164,6 +164,10 @@ def main() -> None:
     parser.add_argument("--ends", action="store_true", help="keep ends only")
     parser.add_argument("--set", dest="options", action="append", default=[], type=_option, help="NAME=VALUE")
     given = parser.parse_args()
+
+    from tractome_cli.startup import spare_collector
+
+    spare_collector()  # as the command line does
     given.options = dict(given.options)
     given.out.mkdir(parents=True, exist_ok=True)
     clock = Clock()

@@ -18,6 +18,7 @@ N_THREADS = 2
 TWO_THREADS = {
     name: str(N_THREADS) for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 }
+TWO_THREADS["PYTHONDONTWRITEBYTECODE"] = ""  # an installed package has its bytecode
 """For programs of Python; MRtrix3 gets -nthreads."""
 
 

@@ -29,6 +29,7 @@ from tractome_cli.commands import (
     track,
     weigh,
 )
+from tractome_cli.startup import spare_collector
 
 app = typer.Typer(
     name="tractome",
@@ -82,6 +83,7 @@ app.add_typer(atlas.app, name="atlas")
 
 def main() -> None:
     """Entry point of the `tractome` program."""
+    spare_collector()
     app()
 
 
