@@ -42,6 +42,13 @@ class GraphOptions(_Checked):
         low=0,
         high=1,
     )
+    max_p: float | None = _option(
+        None,
+        "Edges with a larger p-value are left out: strays could well have given their streamlines. Self-connections "
+        "have none, and stay or go by their own option.",
+        low=0,
+        high=1,
+    )
     edge_normalisation: str = _option(
         "none",
         "Divide by: the largest edge (max), the sum of all edges (sum), or the root of the product of the two regions' "

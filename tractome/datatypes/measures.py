@@ -124,12 +124,29 @@ def effective_number(*, weighted: bool = False) -> Measure:
     return Measure(EFFECTIVE_NUMBER, "streamlines", definition, is_mean=False, about="weight" if weighted else "count")
 
 
+P_VALUE = "pvalue"
+
+
+def chance_of_strays() -> Measure:
+    """Meaning of the p-value of an edge."""
+    definition = (
+        "Chance that strays alone would give as many streamlines or more. Null: the edge holds only strays, "
+        "streamlines that took a wrong turn; their expected number is proportional to the root of (streamlines that "
+        "leave one region for elsewhere) x (those that leave the other) x (mean length) and varies from pair to pair "
+        "by one gamma distribution, both fitted to the counts of all pairs. Not corrected for the number of pairs. "
+        "Absent (NaN) where no streamline runs and on the diagonal."
+    )
+    return Measure(P_VALUE, "unitless", definition, is_mean=True, about="count")
+
+
 def measure_named(name: str, unit: str = "not stated") -> Measure:
     """Meaning of a measure of this name; one that is not in `MEASURES` is taken as what its file states, no more."""
     if name in MEASURES:
         return MEASURES[name]
     if name == EFFECTIVE_NUMBER:
         return effective_number()
+    if name == P_VALUE:
+        return chance_of_strays()
     for measure in MEASURES.values():
         if name == error_name(measure.name):
             return standard_error_of(measure)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tractome.datatypes.connectome import Connectome, Measure
 from tractome.datatypes.graph import BrainGraph, GraphSet
+from tractome.datatypes.measures import P_VALUE
 from tractome.errors import OptionError
 from tractome.options import GraphOptions
 
@@ -58,10 +59,11 @@ def edge_measure(connectome: Connectome, options: GraphOptions) -> str:
 def prepare(connectome: Connectome, options: GraphOptions, *, errors: bool = False) -> Connectome:
     """Choose and scale the edges: what every format but ``npz`` is written from.
 
-    In this order: edges below `min_count`, below `edge_threshold` or not among the strongest `edge_density` are left
-    out of all matrices (0; a mean is NaN there), as are self-connections unless kept; then values are normalised, then
-    transformed. Both of these change the edge measure and every measure that adds up, and not means such as FA, which
-    stay in their own unit. A standard error goes with its measure, to first order; of a binary edge there is none.
+    In this order: edges below `min_count`, below `edge_threshold`, with a p-value above `max_p` or not among the
+    strongest `edge_density` of what is left are left out of all matrices (0; a mean is NaN there), as are
+    self-connections unless kept; then values are normalised, then transformed. Both of these change the edge measure
+    and every measure that adds up, and not means such as FA, which stay in their own unit. A standard error goes with
+    its measure, to first order; of a binary edge there is none.
 
     Parameters
     ----------
@@ -80,7 +82,8 @@ def prepare(connectome: Connectome, options: GraphOptions, *, errors: bool = Fal
     Raises
     ------
     OptionError
-        The edge measure is not there, or has negative values and the logarithm is wanted.
+        The edge measure is not there, or has negative values and the logarithm is wanted; or p-values are wanted and
+        there are none.
     """
     name = edge_measure(connectome, options)
     kept = kept_edges(connectome, options)
@@ -106,6 +109,7 @@ def prepare(connectome: Connectome, options: GraphOptions, *, errors: bool = Fal
         "edges_from": name,
         "min_count": f"{options.min_count:g}",
         "edge_threshold": _stated(options.edge_threshold),
+        "max_p": _stated(options.max_p),
         "edge_density": _stated(options.edge_density),
         "edge_normalisation": options.edge_normalisation,
         "edge_transform": options.edge_transform,
@@ -127,11 +131,30 @@ def kept_edges(connectome: Connectome, options: GraphOptions) -> NDArray[np.bool
         kept &= connectome.matrices["count"] >= options.min_count
     if options.edge_threshold is not None:
         kept &= np.abs(matrix) >= options.edge_threshold
+    if options.max_p is not None:
+        kept &= (_p_values(connectome) <= options.max_p) | np.eye(connectome.n_regions, dtype=bool)
     if options.edge_density is not None:
         kept &= np.abs(matrix) >= _cut(np.abs(matrix), kept, options.edge_density)
     if not options.keep_self_connections:
         np.fill_diagonal(kept, False)
     return kept
+
+
+def _p_values(connectome: Connectome) -> NDArray[np.float64]:
+    if P_VALUE not in connectome.matrices:
+        message = (
+            f"max_p needs the measure {P_VALUE!r}, and there are {', '.join(connectome.matrices)}. Make the matrices "
+            "again with tractome connect, without --no-errors, or choose edges by another option."
+        )
+        raise OptionError(message)
+    p = connectome.matrices[P_VALUE]
+    if not np.isfinite(p).any():
+        message = (
+            "max_p: no edge of this connectome has a p-value; there are too few regions or streamlines for one. Leave "
+            "max_p out, or track more streamlines."
+        )
+        raise OptionError(message)
+    return p
 
 
 def _cut(strength: NDArray[np.float64], kept: NDArray[np.bool_], density: float) -> float:

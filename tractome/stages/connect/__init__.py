@@ -7,6 +7,7 @@ what it has seen (but for medians), so memory does not grow with the number of s
 
 from tractome.stages.connect.assignment import ASSIGNMENT_METHODS, assign
 from tractome.stages.connect.builder import ConnectomeBuilder, connect
+from tractome.stages.connect.chance import chance_pvalues
 from tractome.stages.connect.convergence import CARRIED, EdgeCounts, look_at, round_ends
 from tractome.stages.connect.edges import EDGE_MEASURES, available_measures
 from tractome.stages.connect.regions import regional_means
@@ -20,6 +21,7 @@ __all__ = [
     "EdgeCounts",
     "assign",
     "available_measures",
+    "chance_pvalues",
     "concatenate",
     "connect",
     "look_at",

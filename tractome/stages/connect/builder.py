@@ -161,6 +161,7 @@ class ConnectomeBuilder:
             sums,
             errors=self._values.errors(names, self._n_streamlines),
             pooled_errors={name: errors[name, "mean"] for name, errors in pooled.items()},
+            centroids_mm=self._parcellation.centroids_mm,
         )
         if not has_weights:
             return sums

@@ -13,6 +13,8 @@ from tractome.datatypes.measures import (
     EFFECTIVE_NUMBER,
     MAP_UNITS,
     MEASURES,
+    P_VALUE,
+    chance_of_strays,
     effective_number,
     mean_length,
     mean_of_map,
@@ -23,6 +25,7 @@ from tractome.datatypes.measures import (
 from tractome.errors import OptionError
 from tractome.options import EDGE_STATISTICS
 from tractome.stages.connect import errors as standard_errors
+from tractome.stages.connect.chance import chance_pvalues
 
 Matrix = NDArray[np.float64]
 
@@ -47,6 +50,8 @@ class EdgeSums:
     weights_error: Matrix | None = None
     effective: Matrix | None = None
     """Effective number of streamlines; None where each counts alike."""
+    centroids_mm: NDArray[np.float64] | None = None
+    """(n_regions, 3), of the regions; what p-values need besides."""
 
 
 def _count(sums: EdgeSums) -> Matrix:
@@ -115,6 +120,11 @@ def _effective(sums: EdgeSums) -> Matrix:
     return sums.counts if sums.effective is None else sums.effective
 
 
+def _p_value(sums: EdgeSums) -> Matrix:
+    assert sums.centroids_mm is not None
+    return chance_pvalues(sums.counts, sums.statistics["length", "mean"], sums.centroids_mm, sums.volumes_mm3 > 0)
+
+
 @dataclass(frozen=True)
 class EdgeMeasure:
     """One row of `EDGE_MEASURES`: what the number means, and how it follows from the sums."""
@@ -161,7 +171,8 @@ def available_measures(
     weights, weighted : bool
         Whether streamlines have weights, and whether means and sums are weighted by them.
     errors : bool
-        Whether what standard errors need is there; the effective number of streamlines then is a row too.
+        Whether what standard errors need is there; the effective number of streamlines and the p-value then are
+        rows too.
 
     Raises
     ------
@@ -193,6 +204,7 @@ def available_measures(
             _add(rows, EdgeMeasure(standard_error_of(row.measure), row.error), name)
     if errors:
         _add(rows, EdgeMeasure(effective_number(weighted=weighted), _effective), EFFECTIVE_NUMBER)
+        _add(rows, EdgeMeasure(chance_of_strays(), _p_value), P_VALUE)
     return rows
 
 
