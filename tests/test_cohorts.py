@@ -143,6 +143,8 @@ def test_subjects_that_do_not_belong_together_are_refused(results, tmp_path):
         find_cohort([tmp_path], None)
     with pytest.raises(OptionError, match="two connectomes of 31"):
         find_cohort([results / "sub-31", results], None)
+    with pytest.raises(OptionError, match="Name it once"):
+        find_cohort([results, results], None)
     first = exports.cohort(1)[0]
     other = dataclasses.replace(first.regions, names=("x", *first.regions.names[1:]))
     write_connectome(tmp_path / "sub-9.npz", dataclasses.replace(first, regions=other))
@@ -166,3 +168,52 @@ def test_tables_of_participants(tmp_path):
 def test_one_table_of_values_for_many_subjects_is_refused(tmp_path):
     with pytest.raises(OptionError, match=r"--region-values .* is one table"):
         files_by_subject([tmp_path / "sub-1.csv", tmp_path / "sub-2.csv"], None, None, "values.csv")
+
+
+def test_what_cannot_be_imported_leaves_no_folder(tmp_path):
+    np.savetxt(tmp_path / "sub-1_count.csv", np.ones((3, 3)), delimiter=",")
+    out = tmp_path / "out"
+    for wrong in (
+        (tmp_path / "sub-1_count.csv", tmp_path / "sub-2_count.csv"),
+        (tmp_path / "sub-1_count.csv", "--regions", tmp_path / "no.tsv"),
+        (tmp_path / "sub-1_count.csv", "--atlas", "a_b"),
+    ):
+        code, _, complaint = run_cli("import", *wrong, "--out", out)
+        assert code == 2 and complaint.count("error:") == 1 and not out.exists()
+
+
+def test_a_region_table_of_any_name_names_the_regions(tmp_path):
+    np.savetxt(tmp_path / "sub-1_count.csv", np.ones((2, 2)), delimiter=",")
+    (tmp_path / "node_labels.v2.txt").write_text("1\tone\n2\ttwo\n")
+    out = tmp_path / "out"
+    code, *_ = run_cli(
+        "import", tmp_path / "sub-1_count.csv", "--regions", tmp_path / "node_labels.v2.txt", "--out", out
+    )
+    assert code == 0
+    made = out / "sub-1" / "connectivity" / "sub-1_seg-node-labels_connectome.npz"
+    assert read_connectome(made).regions.names == ("one", "two")
+
+
+def test_a_format_that_cannot_be_written_stops_before_the_first_file(results):
+    before = sorted(path for path in results.rglob("*") if path.is_file())
+    code, _, complaint = run_cli("export", results / "sub-34", "--formats", "tsv,h5,tvb")
+    assert code == 2 and "The Virtual Brain needs" in complaint
+    assert sorted(path for path in results.rglob("*") if path.is_file()) == before
+
+
+def test_an_imported_subject_without_lengths_is_analysed(results, tmp_path):
+    from matplotlib.image import imread
+
+    code, *_ = run_cli("analyze", results / "sub-31", "--nulls", "2", "--partitions", "4", "--out", tmp_path / "a")
+    assert code == 0
+    names = {path.name.removeprefix("sub-31_seg-lut_") for path in (tmp_path / "a").iterdir()}
+    assert {"analysis.json", "regions.tsv", "curve-rich_club.tsv", "curve-spread.tsv", "spread.png"} <= names
+    assert "curve-robustness.tsv" not in names, "lengths are not known"
+    curves, spread = (imread(tmp_path / "a" / f"sub-31_seg-lut_{name}.png") for name in ("curves", "spread"))
+    assert curves.shape[1] < 1.5 * curves.shape[0], "one panel"
+    lower = spread[spread.shape[0] // 2 :, ..., :3]
+    assert np.ptp(lower.reshape(-1, 3), axis=0).any(), "no empty half"
+    code, *_ = run_cli("analyze", results / "sub-31", "--nulls", "0", "--partitions", "4", "--out", tmp_path / "a")
+    assert code == 0 and not (tmp_path / "a" / "sub-31_seg-lut_curves.png").exists()
+    code, _, complaint = run_cli("analyze", results / "sub-99")
+    assert code == 2 and "There is no" in complaint

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.datatypes.analysis import Analysis
+from tractome.datatypes.analysis import Analysis, Curve
 from tractome.io.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _N_LABELS = 90
 _N_SNAPSHOTS = 4
@@ -41,31 +46,42 @@ def draw_communities(path: Path, analysis: Analysis, weights: NDArray[np.float64
     axes.set_title(f"{len(analysis.communities)} communities, modularity {analysis.numbers['modularity']:.2f}")
     if len(order) <= _N_LABELS:
         axes.set_yticks(range(len(order)), [analysis.regions.names[row] for row in order], fontsize=5)
+    else:
+        axes.set_yticks([])
     axes.set_xticks([])
     figure.colorbar(image, ax=axes, label=f"log(1 + {measure})", shrink=0.7)
     _save(figure, path)
 
 
 def draw_curves(path: Path, analysis: Analysis) -> None:
-    """Draw the rich club and what the removal of long edges does, as far as there are."""
+    """Draw the rich club and what the removal of long edges does: one panel for each that there is, one at least."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    club, robustness = analysis.curves.get("rich_club"), analysis.curves.get("robustness")
-    left.set(title="Rich club", xlabel="degree above", ylabel="over rewired graphs")
-    if club is not None:
-        left.plot(club.x, club.columns["ratio"], color="tab:blue")
-        significant = club.columns["p"] < 0.05
-        left.plot(club.x[significant], club.columns["ratio"][significant], ".", color="tab:red", label="p < 0.05")
-        left.axhline(1.0, color="grey", linewidth=0.8)
-        left.legend()
-    right.set(title="Without long-range edges", xlabel="share of them removed", ylabel="global efficiency, share")
-    if robustness is not None:
-        for name, values in robustness.columns.items():
-            right.plot(robustness.x, values, marker="o", label=name.replace("_", " "))
-        right.legend()
+    panels = {name: draw for name, draw in CURVES.items() if name in analysis.curves}
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    for axes, (name, draw) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        draw(axes, analysis.curves[name])
     _save(figure, path)
+
+
+def _draw_rich_club(axes: Axes, club: Curve) -> None:
+    axes.set(title="Rich club", xlabel="degree above", ylabel="over rewired graphs")
+    axes.plot(club.x, club.columns["ratio"], color="tab:blue")
+    significant = club.columns["p"] < 0.05
+    axes.plot(club.x[significant], club.columns["ratio"][significant], ".", color="tab:red", label="p < 0.05")
+    axes.axhline(1.0, color="grey", linewidth=0.8)
+    axes.legend()
+
+
+def _draw_robustness(axes: Axes, robustness: Curve) -> None:
+    axes.set(title="Without long-range edges", xlabel="share of them removed", ylabel="global efficiency, share")
+    for name, values in robustness.columns.items():
+        axes.plot(robustness.x, values, marker="o", label=name.replace("_", " "))
+    axes.legend()
+
+
+CURVES: dict[str, Callable[[Axes, Curve], None]] = {"rich_club": _draw_rich_club, "robustness": _draw_robustness}
+"""Curves that `draw_curves` knows, and how."""
 
 
 def draw_spread(path: Path, analysis: Analysis, centroids_mm: NDArray[np.float64]) -> None:
@@ -86,14 +102,21 @@ def draw_spread(path: Path, analysis: Analysis, centroids_mm: NDArray[np.float64
     rows = [analysis.regions.names.index(name) for name in curve.columns]
     places = centroids_mm[rows]
     order = np.argsort(analysis.per_region["half_peak_time"][rows], kind="stable")
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    grid = figure.add_gridspec(2, _N_SNAPSHOTS, height_ratios=(2, 1))
+    has_views = bool(np.isfinite(places).all())
+    figure = Figure(figsize=(11, 8 if has_views else 5.5), layout="constrained")
+    grid = figure.add_gridspec(1 + has_views, _N_SNAPSHOTS, height_ratios=(2, 1) if has_views else (1,))
     axes = figure.add_subplot(grid[0, :])
     shown = amounts[:, order] / np.maximum(amounts.max(axis=0)[order], 1e-12)
-    image = axes.imshow(shown.T, aspect="auto", cmap="magma", extent=(curve.x[0], curve.x[-1], len(order), 0))
-    axes.set(title=f"Diffusion from {analysis.settings['spread_from']}", xlabel=curve.x_name, ylabel="regions")
+    extent = (curve.x[0], curve.x[-1], len(order), 0)
+    image = axes.imshow(shown.T, aspect="auto", cmap="magma", interpolation="nearest", extent=extent)
+    axes.set(title=f"Diffusion from {analysis.settings['spread_from']}", xlabel=curve.x_name)
+    axes.set_ylabel("regions, the first that it fills on top")
+    if len(order) <= _N_LABELS:
+        axes.set_yticks(np.arange(len(order)) + 0.5, [analysis.regions.names[rows[each]] for each in order], fontsize=4)
+    else:
+        axes.set_yticks([])
     figure.colorbar(image, ax=axes, label="share of its largest amount")
-    if np.isfinite(places).all():
+    if has_views:
         for number, at in enumerate(np.linspace(0, len(curve.x) - 1, _N_SNAPSHOTS).round().astype(int)):
             view = figure.add_subplot(grid[1, number])
             size = 2000 * amounts[at] / max(amounts[at].max(), 1e-12) * 0.08

@@ -15,9 +15,9 @@ from tractome.io.export.given import Export, ExportSet
 from tractome.io.export.hdf5 import write_hdf5
 from tractome.io.export.layouts import write_braingb, write_dgl, write_dgl_set
 from tractome.io.export.networks import write_gexf, write_graphml, write_node_link
-from tractome.io.export.simulation import write_tvb
+from tractome.io.export.simulation import require_tvb, write_tvb
 from tractome.io.export.tables import write_edge_table
-from tractome.io.export.torch_files import write_pyg, write_pyg_set
+from tractome.io.export.torch_files import require_torch, write_pyg, write_pyg_set
 from tractome.io.graphs import write_graph, write_graph_set
 from tractome.io.matrices import write_connectome, write_mat
 from tractome.io.matrix_text import relmat_sidecar, write_label_text, write_matrix_csv, write_matrix_tsv
@@ -81,6 +81,8 @@ class Exporter:
     """Writes one connectome; None where the format holds sets only."""
     write_set: Callable[[ExportSet], list[Path]] | None = None
     """Writes a set of graphs with labels; None where the format has no such thing."""
+    require: Callable[[Export | ExportSet], object] | None = None
+    """Raises where something lacks that the format needs: asked for every format before the first is written."""
 
 
 EXPORTERS: dict[str, Exporter] = {
@@ -102,14 +104,14 @@ EXPORTERS: dict[str, Exporter] = {
     "graph": Exporter("NumPy; PyTorch Geometric in one line", "no such edge", "numpy, torch_geometric", _graph,
         _graph_set),
     "pyg": Exporter("PyTorch Geometric (needs torch to be written)", "no such edge",
-        "torch_geometric, weights_only=True", write_pyg, write_pyg_set),
+        "torch_geometric, weights_only=True", write_pyg, write_pyg_set, require_torch),
     "dgl": Exporter("DGL's CSVDataset", "no such edge", "dgl 1.1 where installed; else its published columns",
         write_dgl, write_dgl_set),
     "braingb": Exporter("BrainGB", "NaN, which is BrainGB's no edge; 0 would be one",
         "compared with BrainGB's published loader only", None, write_braingb),
     "nilearn": Exporter("nilearn's plot_connectome and view_connectome", "0", "nilearn", write_nilearn),
     "tvb": Exporter("The Virtual Brain (tvb-library)", "weight 0 and length 0", "tvb-library where installed",
-        write_tvb),
+        write_tvb, require=require_tvb),
 }  # fmt: skip
 """Format to writer: a format is one row."""
 
@@ -132,10 +134,25 @@ def export_set(export: ExportSet, formats: Sequence[str]) -> list[Path]:
     return _written(export, formats, {name: row.write_set for name, row in EXPORTERS.items()})
 
 
+def require_formats(export: Export | ExportSet, formats: Sequence[str]) -> None:
+    """Raise what writing would raise, before anything is written.
+
+    Raises
+    ------
+    OutputError
+        A package is not installed, or the connectome lacks what a format needs.
+    """
+    for name in formats:
+        row = EXPORTERS.get(name)
+        if row is not None and row.require is not None:
+            row.require(export)
+
+
 def _written(export: Any, formats: Sequence[str], writers: dict[str, Any]) -> list[Path]:
     known = [name for name, write in writers.items() if write is not None]
     unknown = [name for name in formats if name not in known]
     if unknown:
         message = f"The format {unknown[0]!r} is not known; choose among: {', '.join(known)}."
         raise OptionError(message)
+    require_formats(export, formats)
     return [path for name in formats for path in writers[name](export)]

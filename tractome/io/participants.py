@@ -30,7 +30,8 @@ def read_participants(path: str | Path, column: str, subjects: Sequence[str]) ->
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        message = f"The table of participants {path} cannot be read ({error}). Give a .tsv or .csv."
+        reason = getattr(error, "strerror", None) or "it is not text"
+        message = f"The table of participants {path} cannot be read: {reason}. Give a .tsv or .csv."
         raise TableError(message) from error
     delimiter = max("\t,;", key=lines[0].count) if lines else "\t"
     rows = list(csv.DictReader(lines, delimiter=delimiter))

@@ -37,10 +37,13 @@ def analyze_path(path: Path, options: AnalyzeOptions, out: Path | None = None) -
         `out` is needed, as the file is not in a subject's folder; or see `stages.analyze.analyze`.
     """
     from tractome.io.analyses import write_analysis
-    from tractome.io.analysis_figures import draw_communities, draw_curves, draw_spread
+    from tractome.io.analysis_figures import CURVES, draw_communities, draw_curves, draw_spread
     from tractome.stages.analyze import analyze
 
     source = find_connectome(path)
+    if not source.exists():
+        message = f"There is no {path}. Give a subject's folder, or a connectome's file (.npz, labelled .tsv or .csv)."
+        raise OptionError(message)
     if out is None:
         if source.parent.name != "connectivity":
             message = f"{source} is not in a subject's folder; say where to write with --out."
@@ -54,6 +57,9 @@ def analyze_path(path: Path, options: AnalyzeOptions, out: Path | None = None) -
     pictures = {name: stem.with_name(f"{stem.name}_{name}.png") for name in ("communities", "curves", "spread")}
     measure = analysis.settings["measure"]
     draw_communities(pictures["communities"], analysis, connectome.matrices[measure], measure)
-    draw_curves(pictures["curves"], analysis)
+    if analysis.curves.keys() & CURVES.keys():
+        draw_curves(pictures["curves"], analysis)
+    else:
+        pictures.pop("curves").unlink(missing_ok=True)
     draw_spread(pictures["spread"], analysis, connectome.centroids_mm)
     return analysis, (*made, *pictures.values())

@@ -57,10 +57,22 @@ def find_cohort(sources: Sequence[Path], atlas: str | None) -> dict[str, Path]:
             label = re.findall(r"sub-([A-Za-z0-9+]+)", str(path))
             subject = label[-1] if label else path.stem
             if subject in found:
-                message = f"There are two connectomes of {subject}: {found[subject]} and {path}. Choose with --atlas."
+                message = (
+                    f"There are two connectomes of {subject}: {found[subject]} and {path}. "
+                    f"{_way_out(found[subject], path)}"
+                )
                 raise OptionError(message)
             found[subject] = path
     return found
+
+
+def _way_out(one: Path, other: Path) -> str:
+    """What to do about two connectomes of one subject."""
+    if one.resolve() == other.resolve():
+        return "Name it once."
+    if one.name != other.name and one.parent == other.parent:
+        return "Choose with --atlas."
+    return "Name the files of one scan of each subject."
 
 
 def read_cohort(found: dict[str, Path]) -> Cohort:

@@ -57,7 +57,7 @@ def make_dataset(
     """
     from tractome.io.atomic import write_json
     from tractome.io.export.given import ExportSet
-    from tractome.io.exporters import export_set
+    from tractome.io.exporters import export_set, require_formats
     from tractome.io.hashing import sha256_file
     from tractome.io.participants import read_participants
     from tractome.stages.export import edge_measure, prepare, to_graphs
@@ -69,7 +69,6 @@ def make_dataset(
         raise OptionError(message)
     cohort = read_cohort(found)
     graphs = to_graphs(cohort.connectomes, cohort.subjects, labels, options)
-    require_free_folder(out, MARK, force=force)
     about = {
         "GeneratedBy": f"tractome {tractome.__version__}",
         "Options": option_values(options),
@@ -87,6 +86,8 @@ def make_dataset(
     prepared = tuple(prepare(each, options) for each in cohort.connectomes)
     prefix = out / (atlas or cohort.connectomes[0].regions.atlas or "graphs").replace("/", "-")
     given = ExportSet(prefix, graphs, prepared, str(about["EdgeMeasure"]), about)
+    require_formats(given, options.set_formats)
+    require_free_folder(out, MARK, force=force)
     made = export_set(given, options.set_formats)
     about["Files"] = [path.relative_to(out).as_posix() for path in made]
     write_json(out / MARK, about)

@@ -56,7 +56,7 @@ IN_CONNECTIVITY = ("npz", "tsv")
 
 def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Made) -> Facts:
     from tractome.io.export.given import Export
-    from tractome.io.exporters import export_connectome
+    from tractome.io.exporters import export_connectome, require_formats
     from tractome.io.matrices import read_connectome
     from tractome.stages.export import edge_measure, prepare, to_graph
 
@@ -70,6 +70,7 @@ def _export(subject: SubjectFolder, options: ExportOptions, atlas: str, made: Ma
         "GeneratedBy": f"tractome {__version__}",
     }
     prefix = source.name.removesuffix("_connectome.npz")
+    require_formats(Export(source, connectome, prepared, graph, weight), options.formats)
     for folder, chosen in (
         # The .npz is what connect wrote: it is there already.
         (source.parent, [name for name in options.formats if name in IN_CONNECTIVITY and name != "npz"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +41,31 @@ class MatrixFiles:
 
     def atlas(self, named: str | None) -> str:
         """What the regions are called in file names: as said, else as the region table, else ``imported``."""
-        name = named or (self.regions.name.split(".")[0] if self.regions is not None else IMPORTED)
-        return require_file_name(name, "The name of the regions")
+        if named is not None:
+            return require_file_name(named, "The name of the regions")
+        stem = self.regions.name.split(".")[0] if self.regions is not None else ""
+        # A file may be called anything, and `_` is what parts the words of our file names.
+        return re.sub(r"[^A-Za-z0-9+-]+", "-", stem).strip("-+") or IMPORTED
+
+    @property
+    def by_role(self) -> dict[str, Path]:
+        """Every file, by what it is for."""
+        found = {f"matrix_{k}": path for k, path in enumerate(self.matrices, 1)}
+        found |= {"regions": self.regions} if self.regions is not None else {}
+        return found | ({"region_values": self.values} if self.values is not None else {})
+
+    def require(self, named: str | None) -> None:
+        """Refuse what can be told without reading: files that are not there, and a name that is none.
+
+        Raises
+        ------
+        OptionError
+        """
+        for path in self.by_role.values():
+            if not path.is_file():
+                message = f"There is no file {path}. Check the path."
+                raise OptionError(message)
+        self.atlas(named)
 
 
 def files_by_subject(
@@ -96,13 +120,8 @@ def import_subject(
             "--out, or pass --force to replace them."
         )
         raise OutputError(message)
-    inputs = {f"matrix_{k}": path for k, path in enumerate(files.matrices, 1)}
-    inputs |= {"regions": files.regions} if files.regions is not None else {}
-    inputs |= {"region_values": files.values} if files.values is not None else {}
-    for path in inputs.values():
-        if not path.is_file():
-            message = f"There is no file {path}. Check the path."
-            raise OptionError(message)
+    files.require(atlas)
+    inputs = files.by_role
     prefix = f"{subject.name}_seg-{name}"
     step = Step(
         name=f"connect/{name}",

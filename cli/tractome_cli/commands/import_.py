@@ -56,7 +56,10 @@ def import_(
     from tractome.pipeline import files_by_subject, import_subject, new_subject
 
     terminal = chosen.terminal
-    for label, files in files_by_subject(matrices, subject, regions, region_values).items():
+    found = files_by_subject(matrices, subject, regions, region_values)
+    for files in found.values():
+        files.require(atlas)  # of all of them, before a folder is made for the first
+    for label, files in found.items():
         with new_subject(out, files.matrices[0], label, terminal, force=force) as ledger:
             facts = import_subject(ledger, files, chosen[ImportOptions], atlas=atlas).facts
         measures = ", ".join(facts["measures"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tractome.errors import OutputError
 from tractome.io.atomic import replacing
 from tractome.io.export.drawing import node_coordinates
-from tractome.io.export.given import Export
+from tractome.io.export.given import Export, ExportSet
 
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -34,10 +34,7 @@ def write_tvb(export: Export) -> list[Path]:
     regions = export.connectome.regions
     coordinates, frame = node_coordinates(export.connectome)
     lengths, lengths_from = _lengths(export, coordinates)
-    names = [re.sub(r"[\s#]+", "_", name).encode("latin-1", "replace").decode("latin-1") for name in regions.names]
-    if len(set(names)) != len(names):
-        message = "Two region names differ only in what The Virtual Brain does not allow in names. Rename a region."
-        raise OutputError(message)
+    names = _names(export)
     centres = np.nan_to_num(coordinates)
     members = {
         "weights.txt": _text(export.matrix(export.weight, absent=0.0)),
@@ -59,6 +56,23 @@ def write_tvb(export: Export) -> list[Path]:
     return [path, export.write_about(path, "0", more={
         "TractLengths": lengths_from, "CentresFrame": frame, "CentresNotKnown": unknown, "RegionNames": regions.names,
     })]  # fmt: skip
+
+
+def require_tvb(export: Export | ExportSet) -> None:
+    """Raise as `write_tvb` does, before anything is written."""
+    if isinstance(export, Export):
+        _lengths(export, node_coordinates(export.connectome)[0])
+        _names(export)
+
+
+def _names(export: Export) -> list[str]:
+    """Region names as The Virtual Brain takes them."""
+    given = export.connectome.regions.names
+    names = [re.sub(r"[\s#]+", "_", name).encode("latin-1", "replace").decode("latin-1") for name in given]
+    if len(set(names)) != len(names):
+        message = "Two region names differ only in what The Virtual Brain does not allow in names. Rename a region."
+        raise OutputError(message)
+    return names
 
 
 def _lengths(export: Export, coordinates: NDArray[np.float64]) -> tuple[NDArray[np.float64], str]:

@@ -34,7 +34,7 @@ def write_pyg_graph(path: str | Path, graph: BrainGraph) -> None:
     OutputError
         torch is not installed.
     """
-    torch = _torch()
+    torch = require_torch()
     content: dict[str, Any] = {name: torch.from_numpy(array.copy()) for name, array in as_arrays(graph).items()}
     content["node_names"] = list(graph.node_names)
     content["node_features"] = list(graph.node_features)
@@ -55,7 +55,7 @@ def write_pyg_set(export: ExportSet) -> list[Path]:
     OutputError
         torch is not installed.
     """
-    torch = _torch()
+    torch = require_torch()
     arrays, graphs = set_arrays(export.graphs), export.graphs
     n_graphs, n_nodes = len(graphs.graphs), graphs.graphs[0].n_nodes
     of_nodes, of_graphs = np.arange(n_graphs + 1) * n_nodes, np.arange(n_graphs + 1)
@@ -95,7 +95,14 @@ def _save(torch: Any, path: str | Path, content: Any) -> None:
         temporary.write_bytes(buffer.getvalue())
 
 
-def _torch() -> Any:
+def require_torch(_: Export | ExportSet | None = None) -> Any:
+    """Give torch.
+
+    Raises
+    ------
+    OutputError
+        It is not installed.
+    """
     try:
         import torch
     except ImportError as error:

@@ -94,7 +94,8 @@ def build_network(connectome: Connectome, options: AnalyzeOptions) -> Network:
 def _chosen_measure(connectome: Connectome, asked: str | None) -> str:
     names = list(connectome.matrices)
     if asked is None:
-        return next((name for name in _PREFERRED if name in names), names[0])
+        plain = connectome.plain_measures or names
+        return next((name for name in _PREFERRED if name in plain), plain[0])
     if asked not in names:
         close = difflib.get_close_matches(asked, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
