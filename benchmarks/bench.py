@@ -29,6 +29,7 @@ import machine
 import peer
 from inputs import hcp_size, scan
 from rows_accuracy import accuracy, peer_scores
+from rows_chance import chance
 from rows_connect import connect_table, connect_whole
 from rows_curves import curves
 from rows_dipy import against_dipy
@@ -57,6 +58,7 @@ COMPARISONS: dict[str, Callable[[Settings], list[dict[str, Any]]]] = {
     "accuracy": accuracy,
     "accuracy-seeds": accuracy_of_seeds,
     "errors": errors,
+    "chance": chance,
 }
 """One for each --only; each gives the records of its tables."""
 

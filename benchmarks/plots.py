@@ -53,3 +53,37 @@ def draw_curves(records: list[dict[str, Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def draw_chance(records: list[dict[str, Any]], path: Path) -> None:
+    """How p-values rank edges, and whether they are even where there is no connection, a curve per phantom.
+
+    At the middle number of streamlines, and evenness at the largest too.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from rows_chance import RATES
+
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4.0), constrained_layout=True)
+    ranked, even, many = axes
+    for index, record in enumerate(records):
+        lines, colour = record["lines"], f"C{index}"
+        middle, last = lines[len(lines) // 2], lines[-1]
+        ranked.plot(RATES, middle["pvalue"]["roc"], color=colour, label=record["subject"])
+        ranked.plot(RATES, middle["count"]["roc"], color=colour, linestyle=":", linewidth=1)
+        even.plot(RATES, middle["kept_promise"], color=colour)
+        many.plot(RATES, last["kept_promise"], color=colour)
+    ranked.set(xscale="log", xlabel="share of unconnected pairs", ylabel="share of true edges", ylim=(0, 1))
+    ranked.set_title(f"ROC, {middle['n_streamlines']:,} streamlines (dotted: count)", fontsize=10)
+    even.legend(*ranked.get_legend_handles_labels(), fontsize=7, loc="lower right")
+    for axis, line in ((even, middle), (many, last)):
+        axis.plot(RATES, RATES, color="0.6", linestyle="--")
+        axis.grid(alpha=0.3)
+        axis.set(xscale="log", yscale="log", xlim=(1e-3, 1), ylim=(1e-4, 1), xlabel="p")
+        axis.set_title(f"unconnected pairs, {line['n_streamlines']:,} streamlines", fontsize=10)
+    even.set_ylabel("share with so small a p or smaller")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)

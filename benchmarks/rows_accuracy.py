@@ -30,13 +30,15 @@ _FILES = {"--dwi": "dwi.nii.gz", "--bval": "dwi.bval", "--bvec": "dwi.bvec", "--
 _FILES |= {"--labels": "labels.nii.gz", "--tissue": "5tt.nii.gz", "--regions": "regions.tsv"}
 
 
-def run_ours(name: str, subject: Path, settings: Settings, *, random_seed: int = 0) -> tuple[Path, Measured]:
-    """`tractome run` with default options; the count matrix and what it cost."""
+def run_ours(
+    name: str, subject: Path, settings: Settings, *, random_seed: int = 0, words: tuple[str, ...] = ()
+) -> tuple[Path, Measured]:
+    """`tractome run` with default options, but for `words`; the count matrix and what it cost."""
     place, log = settings.room / f"run-{name}", settings.room / f"run-{name}.log"
     shutil.rmtree(place, ignore_errors=True)
     log.unlink(missing_ok=True)
     command: list[str | Path] = [PROGRAM, "run", "--out", place, "--formats", "npz,tsv"]
-    command += ["--streamlines", str(settings.accuracy_select), "--seed", str(random_seed)]
+    command += ["--streamlines", str(settings.accuracy_select), "--seed", str(random_seed), *words]
     for flag, file in _FILES.items():
         if (subject / file).exists():
             command += [flag, subject / file]

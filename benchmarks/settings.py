@@ -42,6 +42,8 @@ class Settings:
         Whole streamlines that are connected.
     connect_sizes : tuple of int
         Rows of the stored tables that are connected.
+    chance_sizes : tuple of int
+        Streamlines where p-values are judged.
     subjects : tuple of str
         Whose accuracy is compared.
     quick : bool
@@ -60,6 +62,7 @@ class Settings:
     largest_curve: int = 1_000_000
     n_connect: int = 1_000_000
     connect_sizes: tuple[int, ...] = (100_000, 1_000_000, 10_000_000)
+    chance_sizes: tuple[int, ...] = (5_000, 20_000, 100_000)
     subjects: tuple[str, ...] = (YARDSTICK, *PHANTOMS)
     quick: bool = False
 
@@ -79,6 +82,7 @@ def quick_settings(room: Path) -> Settings:
         largest_curve=10_000,
         n_connect=5_000,
         connect_sizes=(1_000, 5_000),
+        chance_sizes=(500, 2_000),
         quick=True,
     )
 

@@ -26,6 +26,16 @@ PHANTOMS = {
 }
 """The wiring follows from the random seed."""
 
+UNSEEN = {
+    "seed-101": PhantomOptions(random_seed=101),
+    "clinical-164": PhantomOptions(
+        random_seed=102, voxel_size_mm=2.5, shells=(1000.0,), directions=(30,), n_b0=2, storage="LAS",
+        n_cortical=150, n_bundles=250, n_u_fibres=120,
+    ),
+    "dense-103": PhantomOptions(random_seed=103, n_bundles=300, n_u_fibres=30),
+}  # fmt: skip
+"""Of other wiring still, to judge what was chosen on those."""
+
 
 def shared_data() -> Path:
     given = os.environ.get("TRACTOME_SHARED_DATA")
@@ -36,7 +46,8 @@ def phantom(name: str) -> Path:
     """Folder of a phantom, made again when its options or the code of phantoms changed."""
     from tractome.phantom import make_phantom, write_phantom
 
-    digest = hashlib.sha256(repr(PHANTOMS[name]).encode())
+    options = {**PHANTOMS, **UNSEEN}[name]
+    digest = hashlib.sha256(repr(options).encode())
     for path in sorted((ROOT / "tractome" / "phantom").glob("*.py")):
         digest.update(path.read_bytes())
     folder = CACHE / "phantoms" / f"{name}-{digest.hexdigest()[:12]}"
@@ -44,16 +55,16 @@ def phantom(name: str) -> Path:
         work = folder.with_name(folder.name + ".making")
         shutil.rmtree(work, ignore_errors=True)
         work.parent.mkdir(parents=True, exist_ok=True)
-        write_phantom(work, make_phantom(PHANTOMS[name]))
+        write_phantom(work, make_phantom(options))
         os.replace(work, folder)
     return folder
 
 
 def subjects(names: list[str]) -> dict[str, Path]:
-    """Folder of each named subject that can be had: phantom_2mm and the keys of `PHANTOMS`."""
+    """Folder of each named subject that can be had: phantom_2mm and the keys of `PHANTOMS` and `UNSEEN`."""
     found = {}
     for name in names:
-        if name in PHANTOMS:
+        if name in PHANTOMS or name in UNSEEN:
             found[name] = phantom(name)
         elif (shared_data() / name / "dwi.nii.gz").exists():
             found[name] = shared_data() / name

@@ -21,6 +21,7 @@ import machine
 import summary
 from cells import number, rate, table
 from rows_accuracy import DEMANDED, SCORES
+from rows_chance import LEVELS, RANKED
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
@@ -173,9 +174,38 @@ def _errors(records: list[Record]) -> str:
     return table([*heads, "from one run's errors"], rows)
 
 
+def _chance(records: list[Record]) -> str:
+    rows = []
+    for record in records:
+        for index, line in enumerate(record["lines"]):
+            corrected = line["corrected"]
+            kept = f"{corrected['n']}, {percent(corrected['true'])} true" if corrected["n"] else "none"
+            rows.append(
+                [
+                    f"{record['subject']} ({record['n_true']} of {record['n_pairs']:,})" if index == 0 else "",
+                    f"{line['n_streamlines']:,}",
+                    *(f"{number(line[name]['auc'])} / {number(line[name]['ap'], 2)}" for name in RANKED),
+                    *(
+                        " / ".join(percent(line[kind][str(level)]) for level in LEVELS[:2])
+                        for kind in ("false", "true")
+                    ),
+                    kept,
+                ]
+            )
+    heads = ["phantom (true of all pairs)", "streamlines", *(f"{name}, AUC / AP" for name in RANKED)]
+    heads += ["unconnected pairs of p <= 0.05 / 0.01", "true edges of p <= 0.05 / 0.01", "kept at FDR 0.05"]
+    return table(heads, rows)
+
+
+def percent(share: float) -> str:
+    """A share in percent."""
+    return f"{100 * share:.1f} %"
+
+
 _UNTIMED: dict[str, Callable[[list[Record]], str]] = {
     "accuracy": _accuracy,
     "accuracy-seeds": _seeds,
+    "chance": _chance,
     "curves": _curves,
     "errors": _errors,
     "weigh-truth": _weights,
@@ -229,6 +259,10 @@ def main() -> None:
         from plots import draw_curves
 
         draw_curves(report["curves"]["records"], PICTURE)
+    if "chance" in report:
+        from plots import draw_chance
+
+        draw_chance(report["chance"]["records"], PICTURE.with_name("chance.png"))
     written = put(DOCUMENT, {name: section(name, result) for name, result in report.items()})
     written += put(README, summary.tables(report))
     print(f"written: {', '.join(written)}")
