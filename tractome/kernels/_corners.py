@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 _INDEX, _PLACE = ir.IntType(32), ir.IntType(64)
@@ -46,6 +47,25 @@ def _spread(builder: Any, numbers: Any) -> Any:
 def _chosen(builder: Any, first: Any, second: Any, indices: list[int]) -> Any:
     """Some of the numbers of two vectors, the second's counted after the first's."""
     return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(_INDEX, len(indices)), indices))
+
+
+@intrinsic
+def fetch_cell(typing: Any, flat: Any, corner: Any, next_x: Any, next_y: Any) -> Any:
+    """Ask for the corners of a cell to be brought into the cache: ``fetch_cell(flat, corner, next_x, next_y)``."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_helper(builder, signature.args[0], args[0]).data
+        corner, next_x, next_y = args[1:]
+        byte = ir.PointerType(ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [byte, _INDEX, _INDEX, _INDEX])
+        fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_read, keep, numbers = (ir.Constant(_INDEX, word) for word in (0, 3, 1))
+        beside = builder.add(corner, next_x)
+        for place in (corner, builder.add(corner, next_y), beside, builder.add(beside, next_y)):
+            builder.call(fetch, [builder.bitcast(builder.gep(data, [place]), byte), to_read, keep, numbers])
+        return context.get_dummy_value()
+
+    return types.void(flat, types.uint64, types.uint64, types.uint64), build
 
 
 @intrinsic

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._jit import kernel, parallel_kernel, prange
+from tractome.kernels._jit import inner_kernel, kernel, parallel_kernel, prange
 
 UNASSIGNED = -1
 """Row of an end that no region claims."""
@@ -55,7 +55,7 @@ def search_offsets(linear: NDArray[np.float64], radius_mm: float) -> tuple[NDArr
     return np.ascontiguousarray(offsets[order]), np.ascontiguousarray(lengths[order])
 
 
-@kernel
+@inner_kernel
 def row_at(rows: NDArray[np.int32], i: int, j: int, k: int) -> int:
     """Row of a voxel, `UNASSIGNED` outside the volume."""
     if i < 0 or j < 0 or k < 0 or i >= rows.shape[0] or j >= rows.shape[1] or k >= rows.shape[2]:
@@ -63,7 +63,7 @@ def row_at(rows: NDArray[np.int32], i: int, j: int, k: int) -> int:
     return rows[i, j, k]
 
 
-@kernel
+@inner_kernel
 def _search(
     rows: NDArray[np.int32],
     voxel: tuple[int, int, int],
@@ -99,7 +99,7 @@ def _search(
     return best, best_mm2
 
 
-@kernel
+@inner_kernel
 def nearest_row(
     rows: NDArray[np.int32],
     x: float,
@@ -150,6 +150,11 @@ def nearest_row(
     )
     n_offsets = len(offsets)
     limit_mm2 = radius_mm * radius_mm + 2.0 * _TIE_MM2
+    # Where the axes are at right angles, no voxel's centre is nearer than that of the voxel that holds the point.
+    skew_mm2 = abs(metric[0, 1]) + abs(metric[0, 2]) + abs(metric[1, 2])
+    own = row_at(rows, i, j, k)
+    if own >= 0 and skew_mm2 < 0.5 * _TIE_MM2 and residual_mm * residual_mm < limit_mm2 - _TIE_MM2:
+        return own, residual_mm
     begin = min(_NEAR, n_offsets)
     best, best_mm2 = _search(
         rows, (i, j, k), (u, v, w), metric, offsets, lengths_mm, residual_mm, 0, begin, -1, limit_mm2

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tractome.kernels._corners import AT_ONCE, WEIGHTS, blend_pair
+from tractome.kernels._corners import AT_ONCE, WEIGHTS, blend_pair, fetch_cell
 from tractome.kernels._jit import inner_kernel, parallel_kernel, prange
 
 
@@ -234,6 +234,9 @@ def _integrate(
         n_round = (n_points + np.uint64(7)) & ~np.uint64(7)
         _locate(numbers, done, min(n_round, n_all - done), to_voxel, volumes.shape, room)
         _measure(numbers, done, min(n_round, n_all - done - _ONE), room)
+        # All are asked for before the first is needed: many come at the same time.
+        for n in range(n_points):
+            fetch_cell(flat, np.uint64(np.int64(max(room[_CORNER + n], 0.0))) + np.uint64(one), next_x, next_y)
         if done + n_points == last:
             room[_SEGMENT + n_points] = 0.0
         for n in range(n_points):
