@@ -105,9 +105,9 @@ class _Work:
 
 
 def weigh(settings: Settings) -> list[dict[str, Any]]:
-    """Speed and cost at 100,000 streamlines, with the regularisation that is tcksift2's default."""
+    """Speed and cost at 100,000 streamlines, with the cost that is tcksift2's default."""
     work = _Work(subjects([YARDSTICK])[YARDSTICK], "white-matter", settings.select, settings.room)
-    same = ("--tikhonov", "0", "--total-variation", "0.1")
+    same = ("--tikhonov", "0", "--total-variation", "0.1", "--noise-density", "0", "--min-coverage", "0.1")
     sides = [
         Side("tractome", "weigh", [work.our_command(*same)], settings.select, dict(TWO_THREADS), compiles=True),
         mrtrix("tcksift2", [work.their_command()], settings.select),

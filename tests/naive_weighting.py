@@ -32,7 +32,7 @@ def contributions(streamlines, fixels, shares):
     return [[(f, mm) for f, mm in fixels_along(points, fixels) if share[f] > 0] for points in streamlines], share
 
 
-def weighting_cost(weights, found, density, share, *, variation=0.1, tikhonov=0.0, min_coverage=0.1):
+def weighting_cost(weights, found, density, share, *, variation=0.1, tikhonov=0.0, min_coverage=0.03):
     """Cost of weights, one streamline and one fixel after the other.
 
     `found` holds (fixel, mm) of each streamline; `density` and `share` are one per fixel.

@@ -15,7 +15,7 @@ from tractome.errors import ImageError, TableError, TrackingError
 from tractome.io.contributions import ContributionStore
 from tractome.kernels._jit import set_threads
 from tractome.options import WeighOptions
-from tractome.stages.weigh import make_model, processing_mask, weigh
+from tractome.stages.weigh import make_model, noise_density, processing_mask, weigh
 from tractome.stages.weigh.fit import _Problem
 
 EXACT = WeighOptions(total_variation=0.0, tikhonov=0.0, tolerance=1e-9, min_coverage=0.0)
@@ -210,6 +210,57 @@ def test_what_cannot_be_weighed_is_said(tmp_path):
         weigh(model, store, WeighOptions())
     with pytest.raises(TrackingError, match="No streamline runs through"):
         weighed([points + 300 for points in streamlines], fixels, tmp_path)
+
+
+def test_noise_is_what_few_fourth_lobes_reach():
+    rng = np.random.default_rng(8)
+    counts = rng.integers(0, 7, 1000)
+    mask, n = np.ones((10, 10, 10), bool), int(counts.sum())
+    afd = rng.gamma(2.0, 0.1, n)
+    afd[rng.integers(n)] = np.nan
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    directions = np.tile([0.0, 0.0, 1.0], (n, 1))
+    found = noise_density(FixelField(offsets, directions, np.ones(n), afd, mask, Grid(mask.shape, np.eye(4))))
+    fourth = [afd[offsets[voxel] + 3] if counts[voxel] >= 4 else 0.0 for voxel in range(1000)]
+    assert 0.045 <= np.mean(np.nan_to_num(fourth) > found) <= 0.05
+    # Two lobes in each voxel, however dense, are no noise; nor is there any where nothing is.
+    _, fixels = bundles(densities=(3.0, 3.0))
+    assert noise_density(fixels) == 0.0
+    none = FixelField(
+        np.zeros(1001, np.int64), np.zeros((0, 3)), np.zeros(0), np.zeros(0), mask, Grid(mask.shape, np.eye(4))
+    )
+    assert noise_density(none) == 0.0
+
+
+def test_streamlines_along_noise_are_held_down(tmp_path):
+    streamlines, fixels = bundles(densities=(0.5, 0.1))
+    model = make_model(fixels, noise_density=0.1)
+    assert len(model.density) == 20  # what holds nothing but noise counts still
+    np.testing.assert_allclose(np.unique(model.density), [0.0, 0.4], atol=1e-7)
+    with store_of(model, streamlines, tmp_path) as store:
+        result = weigh(model, store, EXACT)
+    lengths = np.array([1.0] + [2.0] * 8 + [1.0])
+    assert result.cross_sections[:30].sum() == pytest.approx(0.4 * lengths.sum() / (lengths**2).sum(), rel=1e-3)
+    assert result.weights[30:].max() < 0.05
+    untouched = weighed(streamlines, fixels, tmp_path, options=EXACT)
+    assert untouched.weights[30:].min() > 0.5
+    with pytest.raises(ImageError, match="--noise-density"):
+        make_model(fixels, noise_density=0.5)
+
+
+def test_densities_and_effective_number_follow_from_the_weights(scene, tmp_path):
+    streamlines, fixels, shares = scene
+    result = weighed(streamlines, fixels, tmp_path, shares)
+    found, share = naive.contributions(streamlines, fixels, shares)
+    expected = np.zeros((fixels.n_fixels, 2))
+    for along, weight in zip(found, result.weights.astype(float), strict=True):
+        for fixel, mm in along:
+            expected[fixel] += result.mu_per_mm * mm * np.array([1.0, weight])
+    counts = (share > 0) & (fixels.afd > 0)
+    np.testing.assert_allclose(result.densities[:, 0], fixels.afd[counts], rtol=1e-6)
+    np.testing.assert_allclose(result.densities[:, 1:], expected[counts], rtol=1e-3, atol=1e-4)
+    weights = result.weights.astype(float)
+    assert result.facts["n_effective"] == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
 
 
 def test_a_fixel_that_is_no_number_counts_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -10,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import Heard, contents
+from runs import OPTIONS, Heard, contents, do
 
+from tractome.datatypes.weights import StreamlineWeights
 from tractome.errors import OptionError, OutputError, TableError
 from tractome.io.contributions import ContributionStore
 from tractome.io.matrices import read_connectome
 from tractome.io.tractograms import read_streamline_table
+from tractome.io.weight_figures import draw_weights
 from tractome.io.weights import read_weights, write_weights
 from tractome.options import ConnectOptions, TrackOptions, WeighOptions
 from tractome.pipeline import (
@@ -129,6 +132,40 @@ def test_connect_adds_up_weights(kept, tmp_path):
         assert np.isclose(table.length_mm[row], connectome.matrices["length"][first, second], rtol=1e-5).any()
 
 
+def test_a_run_weighs_what_it_tracked(done, phantom, tmp_path):
+    out = Path(shutil.copytree(done, tmp_path / "out"))
+    options = dataclasses.replace(OPTIONS, weigh=WeighOptions())
+    heard, records = do(phantom, out, options)
+    assert heard.done == ["weigh", "connect", "export"]
+    assert list(records)[-3:] == ["weigh", "connect", "export"]
+    assert 1 <= records["weigh"].facts["n_effective"] <= 300
+    picture = out / "sub-01" / "figures" / "sub-01_weights.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    connectome = read_connectome(next((out / "sub-01" / "connectivity").glob("*_connectome.npz")))
+    assert connectome.matrices["weight"].sum() > 0
+    before = contents(out)
+    assert do(phantom, out, options)[0].done == [] and contents(out) == before
+    # Weights that are there stay in force when the run is not asked to weigh.
+    assert do(phantom, out)[0].done == [] and contents(out) == before
+    # A picture that is gone is made again, with weights of the same bytes, so that nothing after it is redone.
+    picture.unlink()
+    heard, _ = do(phantom, out, options)
+    assert heard.done == ["weigh"] and contents(out) == before
+
+
+def test_a_picture_of_weights_shows_what_there_is(tmp_path):
+    rng = np.random.default_rng(0)
+    facts = {"n_effective": 70.0}
+    densities, weights = rng.gamma(2.0, 0.2, (500, 3)), rng.lognormal(0.0, 1.0, 100)
+    for name in ("a", "b"):
+        draw_weights(tmp_path / f"{name}.png", StreamlineWeights(weights, 0.1, (), facts, densities))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    draw_weights(tmp_path / "none.png", StreamlineWeights(np.zeros(2), 0.1, (), facts))
+    assert (tmp_path / "none.png").read_bytes() != (tmp_path / "a.png").read_bytes()
+    with pytest.raises(TableError, match="densities"):
+        StreamlineWeights(np.ones(2), 0.1, (), facts, np.zeros((4, 2)))
+
+
 def test_weights_of_other_streamlines_are_not_used(kept, phantom, tmp_path):
     subject = Path(shutil.copytree(kept, tmp_path / "sub-01"))
     heard = Heard()
@@ -189,6 +226,8 @@ def test_bad_input_leaves_no_file(kept, phantom, tmp_path):
             weigh_tractogram(fod, wrong, out, WeighOptions(), Heard())
     with pytest.raises(OptionError, match=r"\.json"):
         weigh_tractogram(fod, files, tmp_path / "w.json", WeighOptions(), Heard())
+    with pytest.raises(OptionError, match=r"\.png"):
+        weigh_tractogram(fod, files, tmp_path / "w.png", WeighOptions(), Heard())
     answer = program("--fod", fod, "--tractogram", tractogram)
     assert answer.returncode == 2 and "--out" in answer.stderr
     assert contents(tmp_path) == {}

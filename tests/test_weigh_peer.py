@@ -44,7 +44,7 @@ def run(command: list[str | Path]) -> None:
 
 def test_cost_is_no_higher_than_that_of_tcksift2__mrtrix3_comparison(scene):
     room, fod, tracks, shares, field = scene
-    options = WeighOptions(tikhonov=0.0)
+    options = WeighOptions(tikhonov=0.0, noise_density=0.0, min_coverage=0.1)
     files = WeighFiles(tracks, processing_mask=room / "shares.nii")
     found = weigh_tractogram(fod, files, room / "ours.txt", options, LogListener())
     ours, theirs = found.weights.astype(float), read_weights(room / "theirs.txt", 400)
@@ -52,7 +52,10 @@ def test_cost_is_no_higher_than_that_of_tcksift2__mrtrix3_comparison(scene):
     fixels = segment_fixels(field)
     streamlines = [block.streamline(i) for block in read_tractogram(tracks) for i in range(block.n_streamlines)]
     along, share = naive.contributions(streamlines, fixels, shares)
-    costs = [naive.weighting_cost(w, along, fixels.afd.astype(float), share) for w in (np.ones(400), theirs, ours)]
+    costs = [
+        naive.weighting_cost(w, along, fixels.afd.astype(float), share, min_coverage=0.1)
+        for w in (np.ones(400), theirs, ours)
+    ]
     print("cost before, tcksift2, tractome:", *(f"{cost.total:.2f}" for cost in costs))
     print(f"r of the weights {np.corrcoef(ours, theirs)[0, 1]:.3f}")
     assert costs[2].total <= costs[1].total < costs[0].total

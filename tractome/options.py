@@ -337,7 +337,12 @@ class ConnectOptions(_Checked):
     )
     weighted: bool = _option(True, "Where streamlines have weights, means and sums are weighted by them.")
     errors: bool = _option(
-        True, "Also the Monte-Carlo standard error of each measure, and the effective number of streamlines per edge."
+        True,
+        "Also the Monte-Carlo standard error of each measure, and per edge the effective number of streamlines and a "
+        "p-value against strays.",
+    )
+    stray_falloff: bool = _option(
+        False, "p-values take strays to be rarer between regions further apart, as the counts of all pairs are."
     )
 
 
@@ -347,8 +352,14 @@ class WeighOptions(_Checked):
 
     min_peak: float = _option(0.1, "Fibre populations with a lower FOD peak are left out.", low=1e-3, high=10)
     min_density: float = _option(0.0, "So are those of less fibre density (integral of the lobe).", low=0)
+    noise_density: float | None = _option(
+        None,
+        "Fibre density that noise gives a lobe, taken off every one; by default what the fourth lobe reaches in 1 "
+        "voxel of 20; 0 for tcksift2's cost.",
+        low=0,
+    )
     min_coverage: float = _option(
-        0.1,
+        0.03,
         "A fibre population is not fitted where the unweighted streamlines reach less than this share of its density.",
         low=0,
         high=1,

@@ -194,6 +194,10 @@ Whole = Annotated[
     str | None,
     typer.Option("--tractogram", help="Also keep whole streamlines, as trx, tck or trk.", show_default=False),
 ]
+Weigh = Annotated[
+    bool,
+    typer.Option("--weigh/--no-weigh", help="Also weigh streamlines, as `tractome weigh` does by default."),
+]
 Atlas = Annotated[
     str | None,
     typer.Option(

@@ -44,6 +44,7 @@ def run_rows(summary: Mapping[str, Any]) -> Rows:
         *((f"  {reason.replace('_', ' ').replace('csf', 'CSF')}", f"{count:,}") for reason, count in rejected),
         ("mean length", f"{track['mean_length_mm']:.1f} mm"),
         *([("stopped at", convergence(track))] if "until_cv" in track else []),
+        *([("streamline weights", _weights(facts["weigh"]))] if "weigh" in facts else []),
         ("edges", f"{connect['n_edges']:,}, density {number(connect['density'])}"),
         ("unassigned streamlines", f"{connect['n_unassigned']:,} ({connect['unassigned_share']:.1%})"),
         *([("error of counts", _sureness(connect))] if connect["n_edges_carrying"] else []),
@@ -71,6 +72,12 @@ def _sureness(connect: Mapping[str, Any]) -> str:
     median, largest = connect["cv_carrying_median"], connect["cv_carrying_largest"]
     edges = f"the {connect['n_edges_carrying']:,} edges that hold 90 % of all counts"
     return f"of tracking: {median:.1%} in the median, {largest:.1%} at most of {edges}"
+
+
+def _weights(weigh: Mapping[str, Any]) -> str:
+    """Mu, what weighing did to the misfit, and how many streamlines are left of it."""
+    misfit = f"misfit {weigh['misfit_before']:.4g} -> {weigh['misfit_after']:.4g}"
+    return f"mu {weigh['mu_per_mm']:.6g} per mm, {misfit}, effective number {weigh['n_effective']:,.0f}"
 
 
 def _further(facts: Mapping[str, Any]) -> Rows:
@@ -151,6 +158,9 @@ def comparison_rows(comparison: Mapping[str, Any]) -> Rows:
         share = f"{number(comparison['listed_recall'])} of {comparison['n_listed_edges']:,}"
         rows.append(("listed edges found", share))
     for name, error in sorted(comparison["errors"].items()):
+        if not error["n_edges"]:
+            rows.append((f"error of {name}", "no edge in both"))
+            continue
         rows.append(
             (
                 f"error of {name}",

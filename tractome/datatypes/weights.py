@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,15 @@ class StreamlineWeights:
         Cost at the start and after each iteration.
     facts : dict
         What else is worth telling, in plain values.
+    densities : (n_fixels, 3) float32
+        Fibre density of each fixel by the FOD, by the unweighted and by the weighted streamlines; may be empty.
     """
 
     weights: NDArray[np.float32]
     mu_per_mm: float
     costs: tuple[float, ...]
     facts: dict[str, Any]
+    densities: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     def __post_init__(self) -> None:
         weights = frozen(self.weights, np.float32)
@@ -39,7 +42,10 @@ class StreamlineWeights:
         if not np.isfinite(weights).all() or (len(weights) and weights.min() < 0):
             message = "Streamline weights must be finite and at least 0. Weigh the streamlines again."
             raise TableError(message)
+        densities = frozen(self.densities, np.float32)
+        require_shape(densities, (None, 3), "The fibre densities (densities)", TableError)
         object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "densities", densities)
 
     @property
     def n_streamlines(self) -> int:

@@ -16,6 +16,7 @@ from tractome.options import (
     ReadOptions,
     TissueOptions,
     TrackOptions,
+    WeighOptions,
 )
 from tractome.pipeline.align import align_labels
 from tractome.pipeline.check import CheckedFiles
@@ -34,6 +35,7 @@ from tractome.pipeline.tissue_sources import TissueFiles
 from tractome.pipeline.track import require_tracking_inputs, track_subject
 from tractome.pipeline.tracking_files import TrackingFiles
 from tractome.pipeline.until import Until
+from tractome.pipeline.weigh import weigh_subject
 from tractome.provenance import StageRecord
 
 
@@ -114,6 +116,8 @@ class RunOptions:
     track: TrackOptions = field(default_factory=TrackOptions)
     connect: ConnectOptions = field(default_factory=ConnectOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
+    weigh: WeighOptions | None = None
+    """How streamlines are weighed; None for not at all."""
     whole: str | None = None
     """Format in which whole streamlines are kept too."""
     check: bool = False
@@ -165,6 +169,8 @@ def run_subject(ledger: Ledger, files: SubjectFiles, options: RunOptions) -> dic
         done["tissue"] = tissue
     until = Until.of(ledger, options.track, atlas, options.connect)
     done["track"] = track_subject(ledger, options.track, tracking, whole=options.whole, until=until)
+    if options.weigh is not None:
+        done["weigh"] = weigh_subject(ledger, options.weigh, retrace=True)
     done["connect"] = connect_subject(ledger, options.connect, atlas=atlas)
     done["export"] = export_subject(ledger, options.export, atlas=atlas)
     for name in files.further:

@@ -20,6 +20,7 @@ from tractome.errors import OptionError, TableError
 from tractome.io.atomic import write_json
 from tractome.io.images import read_orientation_field, read_tissue, read_volume
 from tractome.io.tractograms import read_tractogram
+from tractome.io.weight_figures import draw_weights
 from tractome.io.weights import read_weights, write_weights
 from tractome.options import WeighOptions
 from tractome.pipeline.adopt import orientation_file
@@ -104,7 +105,7 @@ def weigh_subject(
         name="weigh",
         options=option_values(options),
         inputs=inputs,
-        may_write=(f"tractogram/{subject.name}_weights.*",),
+        may_write=(f"tractogram/{subject.name}_weights.*", f"figures/{subject.name}_weights.png"),
         work=lambda made: _weigh(ledger, options, inputs, made),
     )
     return ledger.do(step)
@@ -128,13 +129,14 @@ def _weigh(ledger: Ledger, options: WeighOptions, inputs: dict[str, Path], made:
     facts = found.facts | {"voxels_count_by": counted_by}
     write_weights(made(subject.weights, sidecar=True), found.weights)
     write_json(subject.weights.with_suffix(".json"), _sidecar(found, facts, options, kept))
+    draw_weights(made(subject.figure("weights")), found)
     return facts | {"mu_per_mm": found.mu_per_mm}
 
 
 def weigh_tractogram(
     fod: Path, files: WeighFiles, out: Path, options: WeighOptions, listener: Listener, *, mask: Path | None = None
 ) -> StreamlineWeights:
-    """Weigh any tractogram against any FODs: a text file of weights, and beside it a JSON file with mu.
+    """Weigh any tractogram against any FODs: a text file of weights, and beside it a JSON file with mu and a picture.
 
     Parameters
     ----------
@@ -153,8 +155,11 @@ def weigh_tractogram(
     if files.tractogram is None:
         message = "--fod needs a tractogram. Give it with --tractogram."
         raise OptionError(message)
-    if out.suffix == ".json":
-        message = f"{out} is to hold weights as text, and the facts go into a .json beside it. Name it .txt or .csv."
+    if out.suffix in (".json", ".png"):
+        message = (
+            f"{out} is to hold weights as text; the facts go into a .json beside it, and a picture into a .png. "
+            "Name it .txt or .csv."
+        )
         raise OptionError(message)
     orientations = read_orientation_field(fod, mask)
     shares, counted_by = _shares(orientations, files.tissue, files.processing_mask)
@@ -163,6 +168,7 @@ def weigh_tractogram(
     write_weights(out, found.weights)
     facts = found.facts | {"voxels_count_by": counted_by}
     write_json(out.with_suffix(".json"), _sidecar(found, facts, options, files.tractogram))
+    draw_weights(out.with_suffix(".png"), found)
     return found
 
 
@@ -189,18 +195,20 @@ def weigh_blocks(
     """
     from tractome.io.contributions import ContributionStore
     from tractome.stages.fit.fixels import segment_fixels
-    from tractome.stages.weigh import make_model, weigh
+    from tractome.stages.weigh import make_model, noise_density, weigh
 
     field = _where_it_counts(orientations, shares)
     fixels = segment_fixels(field, min_peak=options.min_peak, progress=listener.progress("fibre populations", "voxels"))
-    model = make_model(fixels, shares, min_density=options.min_density)
+    noise = noise_density(fixels) if options.noise_density is None else options.noise_density
+    model = make_model(fixels, shares, min_density=options.min_density, noise_density=noise)
     with ContributionStore(folder, int(options.max_memory_mb * _BYTES_PER_MB)) as store:
         for block in blocks:
             store.add(*model.pack(block))
         if store.is_on_disk:
             size = store.n_entries * 4 / 1e9
             listener.note(f"{size:.1f} GB of contributions went to a temporary file in {folder}.")
-        return weigh(model, store, options, listener.progress("weights", "iterations"))
+        found = weigh(model, store, options, listener.progress("weights", "iterations"))
+    return dataclasses.replace(found, facts=found.facts | {"noise_density": noise})
 
 
 def _where_it_counts(orientations: OrientationField, shares: NDArray[np.float32]) -> OrientationField:

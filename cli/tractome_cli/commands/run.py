@@ -13,6 +13,7 @@ from tractome.options import (
     ReadOptions,
     TissueOptions,
     TrackOptions,
+    WeighOptions,
 )
 from tractome_cli.console import show_json, show_table
 from tractome_cli.params import (
@@ -35,6 +36,7 @@ from tractome_cli.params import (
     T1File,
     TissueFile,
     TrackingMaskFile,
+    Weigh,
     Whole,
     command,
     paths,
@@ -92,6 +94,7 @@ def run(
     session: SessionLabel = None,
     scan: ScanName = None,
     tractogram: Whole = None,
+    weigh: Weigh = False,
     preprocess: PreprocessFirst = "auto",
     reversed_b0: ReversedFiles = None,
     check: CheckFirst = True,
@@ -127,7 +130,9 @@ def run(
     if dry_run:
         show_table("Files", source_rows(sources.as_dict()))
         return
-    options = _options(chosen, sources.atlas, whole=tractogram, check=check, accept=tuple(accept or ()))
+    weighed = WeighOptions(n_threads=chosen[TrackOptions].n_threads) if weigh else None
+    more = {"weigh": weighed, "whole": tractogram, "check": check, "accept": tuple(accept or ())}
+    options = _options(chosen, sources.atlas, **more)
     masks = (seed_mask, seed_points, tuple(include or ()), tuple(exclude or ()), tracking_mask)
     freesurfer = sources.found.freesurfer_labels if sources.found is not None else None
     raw, why = sources.to_preprocess(preprocess, tuple(reversed_b0 or ()))

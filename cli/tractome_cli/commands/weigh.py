@@ -81,12 +81,13 @@ def weigh(
     terminal.summary(
         place,
         f"{facts['n_streamlines']:,} streamlines weighed, mu {mu:.6g} per mm; misfit to the fibre density "
-        f"{facts['misfit_before']:.4g} -> {facts['misfit_after']:.4g} in {facts['n_iterations']} iterations",
+        f"{facts['misfit_before']:.4g} -> {facts['misfit_after']:.4g} in {facts['n_iterations']} iterations; "
+        f"effective number of streamlines {facts['n_effective']:,.0f}",
     )
 
 
 def _require_free(out: Path, *, force: bool) -> None:
-    for path in (out, out.with_suffix(".json")):
+    for path in (out, out.with_suffix(".json"), out.with_suffix(".png")):
         if path.exists() and not force:
             message = f"{path} exists. Give another --out, or pass --force to replace it."
             raise OptionError(message)

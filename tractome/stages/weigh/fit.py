@@ -117,6 +117,11 @@ class _Problem:
         return float((self._model.share * difference**2).sum())
 
     @property
+    def weighted_mm(self) -> Vector:
+        """Weighted length in each fixel, at the coefficients that were last asked for."""
+        return self._sums[:, 0]
+
+    @property
     def n_outside(self) -> int:
         """Streamlines that no fibre population speaks of."""
         return int(np.count_nonzero(~self._is_weighed))
@@ -162,6 +167,9 @@ def weigh(
         progress=progress,
     )
     weights = np.exp(coefficients).astype(np.float32)
+    before, after = problem.misfit(start), problem.misfit(coefficients)
+    by_streamlines = problem.mu * np.column_stack([problem.lengths_mm, problem.weighted_mm])
+    densities = np.column_stack([model.density, by_streamlines])
     facts: dict[str, Any] = {
         "n_streamlines": contributions.n_streamlines,
         "n_outside": problem.n_outside,
@@ -171,8 +179,15 @@ def weigh(
         "n_iterations": len(costs) - 1,
         "cost_before": costs[0],
         "cost_after": costs[-1],
-        "misfit_before": problem.misfit(start),
-        "misfit_after": problem.misfit(coefficients),
+        "misfit_before": before,
+        "misfit_after": after,
         "mean_weight": float(np.mean(weights, dtype=np.float64)),
+        "n_effective": _effective_number(weights),
     }
-    return StreamlineWeights(weights, problem.mu, tuple(costs), facts)
+    return StreamlineWeights(weights, problem.mu, tuple(costs), facts, densities.astype(np.float32))
+
+
+def _effective_number(weights: NDArray[np.float32]) -> float:
+    """(sum of w)^2 / sum of w^2: so many streamlines of equal weight tell as much (Kish 1965)."""
+    values = weights.astype(np.float64)
+    return float(values.sum() ** 2 / max((values**2).sum(), 1e-300))

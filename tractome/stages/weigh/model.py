@@ -26,7 +26,7 @@ class FixelModel:
     number_of : (fixels.n_fixels,) int32
         Number of each fixel in the model, -1 for those that count nothing.
     density : (n,) float64
-        Fibre density of each fixel of the model.
+        Fibre density of each fixel of the model, without what noise gives it; may be 0.
     share : (n,) float64
         How much it counts.
     shift : int
@@ -82,7 +82,11 @@ class FixelModel:
 
 
 def make_model(
-    fixels: FixelField, shares: NDArray[np.float32] | None = None, *, min_density: float = 0.0
+    fixels: FixelField,
+    shares: NDArray[np.float32] | None = None,
+    *,
+    min_density: float = 0.0,
+    noise_density: float = 0.0,
 ) -> FixelModel:
     """Choose the fixels that streamlines are weighed against.
 
@@ -93,11 +97,14 @@ def make_model(
         How much each voxel counts, such as `processing_mask`; 1 everywhere when not given.
     min_density : float
         Fixels of less fibre density count nothing.
+    noise_density : float
+        Taken off the fibre density of every fixel, down to 0: see `noise_density`. A fixel of which nothing is left
+        still counts, so that streamlines along it are held down.
 
     Raises
     ------
     ImageError
-        The shares are not finite or negative, or leave no fixel, or more than can be numbered.
+        The shares are not finite or negative, or leave no fixel, or more than can be numbered; or noise explains all.
     """
     if shares is None:
         shares = np.ones(fixels.grid.shape, np.float32)
@@ -123,9 +130,16 @@ def make_model(
             "tissue map or a processing mask, or raise --min-peak."
         )
         raise ImageError(message)
+    if not density[counts].max() > noise_density:
+        message = (
+            f"The densest fibre population that counts has {density[counts].max():.3g}, and noise is taken to give "
+            f"{noise_density:.3g} to each. Give less with --noise-density, or check the FODs."
+        )
+        raise ImageError(message)
     number_of = np.full(fixels.n_fixels, -1, np.int32)
     number_of[counts] = np.arange(n, dtype=np.int32)
     shift = min(32 - n.bit_length(), 20)
     # A straight way through a voxel is at most its diagonal; what is longer is packed in pieces.
     longest_mm = float(np.linalg.norm(np.abs(fixels.grid.affine[:3, :3]).sum(axis=1)))
-    return FixelModel(fixels, number_of, density[counts], share[counts], shift, longest_mm / ((1 << shift) - 1))
+    signal = np.maximum(density[counts] - noise_density, 0.0)
+    return FixelModel(fixels, number_of, signal, share[counts], shift, longest_mm / ((1 << shift) - 1))
