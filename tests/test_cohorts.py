@@ -217,3 +217,33 @@ def test_an_imported_subject_without_lengths_is_analysed(results, tmp_path):
     assert code == 0 and not (tmp_path / "a" / "sub-31_seg-lut_curves.png").exists()
     code, _, complaint = run_cli("analyze", results / "sub-99")
     assert code == 2 and "There is no" in complaint
+
+
+def test_a_group_becomes_a_subject_to_be_exported(results, tmp_path):
+    assert run_cli("group", results, "--out", tmp_path / "group")[0] == 0
+    made = tmp_path / "group" / "group_seg-lut_connectome.npz"
+    code, _, complaint = run_cli("export", made, "--formats", "graphml")
+    assert code == 2 and "tractome import" in complaint
+    assert run_cli("import", made, "--subject", "group", "--out", tmp_path / "as")[0] == 0
+    assert run_cli("export", tmp_path / "as" / "sub-group", "--formats", "graphml")[0] == 0
+    assert (tmp_path / "as" / "sub-group" / "graph" / "sub-group_seg-lut_graph.graphml").exists()
+
+
+@pytest.mark.parametrize("name", ["sub-1_count.npz", "sub-1_count.npy", "sub-1_count.mat", "sub-1_count.csv"])
+def test_garbage_is_one_message(name, tmp_path):
+    (tmp_path / name).write_bytes(b"\x00\x01garbage")
+    code, _, complaint = run_cli("import", tmp_path / name, "--out", tmp_path / "out")
+    assert code == 2 and complaint.count("error:") == 1 and "allow_pickle" not in complaint
+
+
+def test_a_list_of_edges_is_what_its_name_says(tmp_path):
+    (tmp_path / "sub-1_count.edgelist").write_text("a b 3\nb c 2\n")
+    assert run_cli("import", tmp_path / "sub-1_count.edgelist", "--out", tmp_path / "out")[0] == 0
+    made = read_connectome(tmp_path / "out/sub-1/connectivity/sub-1_seg-imported_connectome.npz")
+    assert made.matrices["count"].sum() == 10
+
+
+def test_nothing_in_common_is_said_without_numbers(tmp_path):
+    np.savetxt(tmp_path / "sub-1_count.csv", np.zeros((3, 3)), delimiter=",")
+    code, shown, _ = run_cli("compare", tmp_path / "sub-1_count.csv", tmp_path / "sub-1_count.csv")
+    assert code == 0 and "no edge in both" in shown and "nan" not in shown

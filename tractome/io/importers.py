@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,12 +44,18 @@ def read_given(path: str | Path, options: ImportOptions) -> list[GivenMatrix] | 
     if reader is None:
         message = f"{path}: files that end in {path.suffix!r} are not read. Give one of: {', '.join(IMPORTERS)}."
         raise TableError(message)
-    return reader(path, options)
+    found = reader(path, options)
+    if isinstance(found, list) and len(found) == 1 and not found[0].measure:
+        return [dataclasses.replace(found[0], measure=_measure_in_name(path))]
+    return found
 
 
 def _npz(path: Path, options: ImportOptions) -> list[GivenMatrix] | Connectome:
-    with np.load(path, allow_pickle=False) as archive:
-        is_ours = "description" in archive.files and "region_names" in archive.files
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            is_ours = "description" in archive.files and "region_names" in archive.files
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+        is_ours = False  # what is wrong with it is said by the reader of arrays
     return read_connectome(path) if is_ours else read_arrays(path, options.variable)
 
 
@@ -74,7 +82,7 @@ def _text(path: Path, options: ImportOptions) -> list[GivenMatrix]:
         return read_edge_list(path, lines)
     names, matrix = read_matrix_text(path)
     sidecar = read_sidecar(path)
-    measure = str(sidecar.get("Measure", "")) or _measure_in_name(path)
+    measure = str(sidecar.get("Measure", ""))
     is_mean = sidecar.get("IsMean")
     nodes = None if names is None else tuple(names)
     return [GivenMatrix(matrix, path.name, nodes, measure, str(sidecar.get("Unit", "")), is_mean)]

@@ -109,9 +109,11 @@ def _read_npz(path: Path) -> Connectome:
             node_features={name: arrays[f"node_{name}"] for name in description["node_features"]},
             metadata=description["metadata"],
         )
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        # NumPy takes whatever it does not know for a pickle, and says how to load it all the same.
+        reason = "it is not a NumPy archive" if "pickle" in str(error) else error
         message = (
-            f"{path} cannot be read as a connectome ({error}). A .npz written by tractome is needed; make it again, "
+            f"{path} cannot be read as a connectome ({reason}). A .npz written by tractome is needed; make it again, "
             "or give a .tsv or .csv matrix."
         )
         raise TableError(message) from error

@@ -43,9 +43,14 @@ class MatrixFiles:
         """What the regions are called in file names: as said, else as the region table, else ``imported``."""
         if named is not None:
             return require_file_name(named, "The name of the regions")
-        stem = self.regions.name.split(".")[0] if self.regions is not None else ""
+        stem = self.regions.name.split(".")[0] if self.regions is not None else self._stated()
         # A file may be called anything, and `_` is what parts the words of our file names.
         return re.sub(r"[^A-Za-z0-9+-]+", "-", stem).strip("-+") or IMPORTED
+
+    def _stated(self) -> str:
+        """What files that tractome wrote call the regions, where all of them agree."""
+        found = {"".join(re.findall(r"_seg-([A-Za-z0-9.+-]+)_", path.name)) for path in self.matrices}
+        return found.pop() if len(found) == 1 else ""
 
     @property
     def by_role(self) -> dict[str, Path]:

@@ -224,6 +224,11 @@ def find_subject(path: Path) -> SubjectFolder:
         message = f"{path} holds {len(subjects)} subjects. Name one: " + ", ".join(str(each) for each in subjects[:5])
     elif path.is_dir():
         message = f"{path} holds no result of tractome. Begin with `tractome fit` or `tractome run`."
+    elif path.is_file():
+        message = (
+            f"{path} is a file, and the folder of a subject is needed, such as out/sub-01. A connectome's file becomes "
+            "a subject with `tractome import`."
+        )
     else:
         message = f"There is no folder {path}. Give the folder of a subject, such as out/sub-01."
     raise OutputError(message)

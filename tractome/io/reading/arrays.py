@@ -40,8 +40,12 @@ def read_arrays(path: Path, variable: str | None) -> list[GivenMatrix]:
     """
     try:
         arrays, strings, about = _READERS[path.suffix.lower()](path)
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
-        message = f"{path} cannot be read as {path.suffix} ({error}). Save the matrix again, or give it as .csv."
+    except (
+        OSError, ValueError, KeyError, TypeError, NotImplementedError, EOFError, AttributeError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        # NumPy takes whatever it does not know for a pickle, and says how to load it all the same.
+        reason = "not a NumPy file, or pickled objects, which are never loaded" if "pickle" in str(error) else error
+        message = f"{path} cannot be read as {path.suffix} ({reason}). Save the matrix again, or give it as .csv."
         raise TableError(message) from error
     square = {name: array for name, array in arrays.items() if _is_square(array)}
     chosen = _choose(path, square, arrays, variable)

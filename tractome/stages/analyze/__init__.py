@@ -123,7 +123,6 @@ def _per_region(network: Network, apart: Matrix, communities: Communities) -> di
 def _numbers(
     network: Network, apart: Matrix, communities: Communities, per_region: dict[str, Vector]
 ) -> dict[str, float]:
-    import bct
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
 
@@ -140,12 +139,20 @@ def _numbers(
         "global_efficiency": float(per_region["efficiency"].mean()),
         "path_length": path_length(apart),
         "mean_clustering": float(per_region["clustering"].mean()),
-        "transitivity": float(bct.transitivity_wu(weights / weights.max())),
+        "transitivity": _transitivity(weights),
         "assortativity": _assortativity(weights),
         "modularity": communities.modularity,
         "n_communities": float(communities.label.max()),
         "partition_agreement": float(np.maximum(pairs, 1 - pairs).mean()),
     }
+
+
+def _transitivity(weights: Matrix) -> float:
+    """Closed triples over all, weights as shares of the largest, by bctpy; NaN where there is no triple."""
+    import bct
+
+    with np.errstate(invalid="ignore"):
+        return float(bct.transitivity_wu(weights / weights.max()))
 
 
 def _assortativity(weights: Matrix) -> float:
