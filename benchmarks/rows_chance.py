@@ -22,6 +22,8 @@ LEVELS = (0.05, 0.01, 0.001)
 RATES = tuple(np.geomspace(1e-3, 1.0, 61).tolist())
 """Shares of false edges at which the picture has a point."""
 RANKED = ("count", "invnodevol", "pvalue")
+FALLING = "falling"
+"""The null whose strays fall with distance."""
 WHITE = "white-matter seeds"
 WHITE_ON = "two-shells"
 """The phantom that is tracked with seeds in all white matter too, where long bundles are found more often."""
@@ -54,7 +56,7 @@ def judge(title: str, subject: Path, table_path: Path, sizes: tuple[int, ...]) -
     from tractome.io.images import read_labels
     from tractome.io.tractograms import read_streamline_tables
     from tractome.options import ConnectOptions
-    from tractome.stages.connect import ConnectomeBuilder
+    from tractome.stages.connect import ConnectomeBuilder, chance_pvalues
     from tractome.stages.parcellate import regions_from_labels
 
     labels, grid = read_labels(subject / "labels.nii.gz")
@@ -69,9 +71,20 @@ def judge(title: str, subject: Path, table_path: Path, sizes: tuple[int, ...]) -
             n_left -= min(n_left, table.n_streamlines)
             if not n_left:
                 break
-        lines.append({"n_streamlines": size, **scores(builder.build().matrices, truth)})
+        made = builder.build()
+        matrices = dict(made.matrices)
+        count, length_mm = matrices["count"], matrices["length"]
+        present = made.volumes_mm3 > 0
+        matrices[FALLING] = chance_pvalues(count, length_mm, made.centroids_mm, present, falloff=True)
+        lines.append({"n_streamlines": size, **scores(matrices, truth), FALLING: falling(matrices, truth)})
     is_true = truth[np.triu_indices(len(truth), 1)] > 0
     return {"subject": title, "n_pairs": len(is_true), "n_true": int(is_true.sum()), "lines": lines}
+
+
+def falling(matrices: dict[str, Values], truth: Values) -> dict[str, Any]:
+    """The scores of p-values whose null falls with distance."""
+    found = scores({**matrices, "pvalue": matrices[FALLING]}, truth)
+    return {**found["pvalue"], "false": found["false"], "true": found["true"]}
 
 
 def first_rows(table: Any, n: int) -> Any:

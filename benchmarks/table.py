@@ -21,7 +21,7 @@ import machine
 import summary
 from cells import number, rate, table
 from rows_accuracy import DEMANDED, SCORES
-from rows_chance import LEVELS, RANKED
+from rows_chance import FALLING, LEVELS, RANKED
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parent / "docs" / "benchmarks.md"
@@ -190,10 +190,13 @@ def _chance(records: list[Record]) -> str:
                         for kind in ("false", "true")
                     ),
                     kept,
+                    f"{number(line[FALLING]['auc'])} / {number(line[FALLING]['ap'], 2)}",
+                    *(percent(line[FALLING][kind][str(LEVELS[0])]) for kind in ("false", "true")),
                 ]
             )
     heads = ["phantom (true of all pairs)", "streamlines", *(f"{name}, AUC / AP" for name in RANKED)]
     heads += ["unconnected pairs of p <= 0.05 / 0.01", "true edges of p <= 0.05 / 0.01", "kept at FDR 0.05"]
+    heads += ["with a fall by distance: AUC / AP", "unconnected of p <= 0.05", "true of p <= 0.05"]
     return table(heads, rows)
 
 

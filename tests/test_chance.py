@@ -85,6 +85,25 @@ def test_counts_drawn_from_the_null_have_even_p_values():
         assert (at_least <= level).mean() <= level + 3 * np.sqrt(level / len(numbers))
 
 
+def test_a_fall_with_distance_is_found_and_allowed_for():
+    rng = np.random.default_rng(11)
+    relative, apart = rng.lognormal(0, 0.5, 4000), rng.uniform(5, 150, 4000)
+    is_true = rng.random(4000) < 0.05
+    mean = 8.0 * relative * np.exp(-apart / 40)
+    numbers = np.where(is_true, drawn(rng, 60 * mean, 4.0), drawn(rng, mean, 0.4))
+    found = fit_strays(numbers, relative, apart)
+    assert found.falloff_per_mm == pytest.approx(1 / 40, rel=0.1) and found.scale == pytest.approx(8.0, rel=0.15)
+    p = upper_tail(numbers, found.scale * relative * np.exp(-found.falloff_per_mm * apart), found.shape)
+    for near in (apart < 50, apart > 100):
+        assert (p[near & ~is_true] <= 0.05).mean() < 0.07
+    assert (p[is_true & (apart < 50)] <= 0.05).mean() > 0.9
+    # Where there is none, none is found, and the two nulls agree.
+    flat = drawn(rng, 3.0 * relative, 0.4)
+    with_fall, without = fit_strays(flat, relative, apart), fit_strays(flat, relative)
+    assert with_fall.falloff_per_mm < 1 / 400 and without.falloff_per_mm == 0
+    assert with_fall.shape == pytest.approx(without.shape, rel=0.1)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.1, 0.2])
 def test_true_edges_neither_hide_the_null_nor_themselves(share):
     rng = np.random.default_rng(3)
@@ -127,6 +146,10 @@ def test_regions_in_another_order_change_no_byte():
     p = chance_pvalues(counts, length, centroids, present)
     again = chance_pvalues(counts[square], length[square], centroids[order], present[order])
     np.testing.assert_array_equal(again, p[square])
+    falling = chance_pvalues(counts, length, centroids, present, falloff=True)
+    again = chance_pvalues(counts[square], length[square], centroids[order], present[order], falloff=True)
+    np.testing.assert_array_equal(again, falling[square])
+    assert not np.array_equal(falling, p, equal_nan=True)
     np.testing.assert_array_equal(p, p.T)
 
 
@@ -228,6 +251,14 @@ def test_connect_gives_each_edge_its_p_value(subject, tmp_path):
     assert meaning == chance_of_strays() == measure_named("pvalue")
     assert meaning.about == "count" and meaning.is_mean and not meaning.is_error and "Null:" in meaning.definition
     assert "pvalue" not in made.plain_measures
+    falling = connect(table, parcellation, replace(OPTIONS, stray_falloff=True))
+    places, present = parcellation.centroids_mm, parcellation.volumes_mm3 > 0
+    np.testing.assert_array_equal(
+        falling.matrices["pvalue"],
+        chance_pvalues(made.matrices["count"], made.matrices["length"], places, present, falloff=True),
+    )
+    assert "falls with the distance" in falling.measures["pvalue"].definition
+    assert "distance" not in meaning.definition
     assert "pvalue" not in connect(table, parcellation, replace(OPTIONS, errors=False)).matrices
     write_connectome(tmp_path / "made.npz", made)
     back = read_connectome(tmp_path / "made.npz")

@@ -127,14 +127,15 @@ def effective_number(*, weighted: bool = False) -> Measure:
 P_VALUE = "pvalue"
 
 
-def chance_of_strays() -> Measure:
+def chance_of_strays(*, falloff: bool = False) -> Measure:
     """Meaning of the p-value of an edge."""
+    fall = ", falls with the distance between the regions," if falloff else ""
     definition = (
         "Chance that strays alone would give as many streamlines or more. Null: the edge holds only strays, "
         "streamlines that took a wrong turn; their expected number is proportional to the root of (streamlines that "
-        "leave one region for elsewhere) x (those that leave the other) x (mean length) and varies from pair to pair "
-        "by one gamma distribution, both fitted to the counts of all pairs. Not corrected for the number of pairs. "
-        "Absent (NaN) where no streamline runs and on the diagonal."
+        f"leave one region for elsewhere) x (those that leave the other) x (mean length){fall} and varies from pair to "
+        "pair by one gamma distribution, both fitted to the counts of all pairs. Not corrected for the number of "
+        "pairs. Absent (NaN) where no streamline runs and on the diagonal."
     )
     return Measure(P_VALUE, "unitless", definition, is_mean=True, about="count")
 

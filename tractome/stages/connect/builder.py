@@ -128,6 +128,7 @@ class ConnectomeBuilder:
             weights=has_weights,
             weighted=has_weights and options.weighted,
             errors=options.errors,
+            stray_falloff=options.stray_falloff,
         )
         return Connectome(
             regions=parcellation.regions,

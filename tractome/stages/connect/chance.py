@@ -12,6 +12,9 @@ streamlines as connections do, the scale does too, and p does not run to 0 as mo
 pairs, not the Monte-Carlo error of a count, is what a true edge has to stand out from. Comparison with what chance
 gives follows Morris, Embleton and Parker 2008 (NeuroImage 42, 1329-1339), whose null is a second tracking without
 directions; in its place stand here the counts of the first.
+
+With `falloff` the expected number also falls exponentially with the distance between the centroids, at a rate fitted
+with the rest.
 """
 
 from __future__ import annotations
@@ -34,9 +37,10 @@ TRUE_SHAPE = 4.0
 """Shape of the second component: true counts spread by half their mean. Narrower ones leave more to the null."""
 SHORTEST_MM = 1.0
 """Lengths and distances below this count as this."""
-_START = (-1.0, -1.5, 2.5)
-_BOUNDS = ((-25.0, 25.0), (-7.0, 7.0), (-12.0, 0.0), (-3.0, 12.0))
-"""Of log scale, log shape, logit share (at most half of the pairs), log (ratio - 1)."""
+_START = (-1.0, -1.5, 2.5, 0.5)
+_BOUNDS = ((-25.0, 25.0), (-7.0, 7.0), (-12.0, 0.0), (-3.0, 12.0), (0.0, 10.0))
+"""Of log scale, log shape, logit share (at most half of the pairs), log (ratio - 1), fall over `_FALL_MM`."""
+_FALL_MM = 30.0
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,25 @@ class Strays:
         Share of pairs in the second component, unitless.
     ratio : float
         Mean of the second component over that of the null.
+    falloff_per_mm : float
+        Rate of the exponential fall with distance; 0 without one.
     """
 
     scale: float
     shape: float
     share: float
     ratio: float
+    falloff_per_mm: float = 0.0
 
 
-def chance_pvalues(counts: Matrix, length_mm: Matrix, centroids_mm: Matrix, is_present: NDArray[np.bool_]) -> Matrix:
+def chance_pvalues(
+    counts: Matrix,
+    length_mm: Matrix,
+    centroids_mm: Matrix,
+    is_present: NDArray[np.bool_],
+    *,
+    falloff: bool = False,
+) -> Matrix:
     """Chance that strays alone give a pair of regions as many streamlines as it has, or more.
 
     Parameters
@@ -74,6 +88,8 @@ def chance_pvalues(counts: Matrix, length_mm: Matrix, centroids_mm: Matrix, is_p
         Of the regions; NaN where missing.
     is_present : (N,) bool
         Which regions the subject has.
+    falloff : bool
+        Whether strays are rarer between regions further apart, as the counts of all pairs are.
 
     Returns
     -------
@@ -91,8 +107,10 @@ def chance_pvalues(counts: Matrix, length_mm: Matrix, centroids_mm: Matrix, is_p
     if len(rows) < MIN_PAIRS or np.count_nonzero(number) < MIN_EDGES:
         return result
     relative = relative_strays(counts, length_mm, centroids_mm)[rows, columns]
-    found = fit_strays(number, relative)
-    p = upper_tail(number, found.scale * relative, found.shape)
+    apart = np.linalg.norm(centroids_mm[rows] - centroids_mm[columns], axis=1)
+    found = fit_strays(number, relative, apart if falloff else None)
+    expected = found.scale * relative * np.exp(-found.falloff_per_mm * apart)
+    p = upper_tail(number, expected, found.shape)
     p[number == 0] = np.nan
     result[rows, columns] = result[columns, rows] = p
     return result
@@ -119,7 +137,7 @@ def relative_strays(counts: Matrix, length_mm: Matrix, centroids_mm: Matrix) -> 
     return expected
 
 
-def fit_strays(number: Values, relative: Values) -> Strays:
+def fit_strays(number: Values, relative: Values, apart_mm: Values | None = None) -> Strays:
     """Estimate scale and shape of the null, and the component of connections proper beside it.
 
     Maximum likelihood of a mixture of two negative binomials, over pairs sorted by count and expectation, so that the
@@ -129,14 +147,17 @@ def fit_strays(number: Values, relative: Values) -> Strays:
     ----------
     number, relative : (n_pairs,) float64
         Streamlines, and expected strays but for the scale (positive).
+    apart_mm : (n_pairs,) float64, optional
+        Distances that strays are to fall with.
     """
     from scipy.optimize import minimize
     from scipy.special import expit, gammaln
 
-    order = np.lexsort((relative, number))
+    fall = np.zeros_like(relative) if apart_mm is None else apart_mm / _FALL_MM
+    order = np.lexsort((fall, relative, number))
     if len(order) > FIT_PAIRS:
         order = order[((np.arange(FIT_PAIRS) + 0.5) * len(order) / FIT_PAIRS).astype(np.int64)]
-    number, relative = number[order], relative[order]
+    number, relative, fall = number[order], relative[order], fall[order]
     constant, log_relative = gammaln(number + 1.0), np.log(relative)
 
     def log_likelihood(log_mean: Values, shape: float) -> Values:
@@ -146,16 +167,20 @@ def fit_strays(number: Values, relative: Values) -> Strays:
         return found
 
     def misfit(given: Values) -> float:
-        log_scale, log_shape, logit_share, log_more = given
+        log_scale, log_shape, logit_share, log_more = given[:4]
         log_mean = log_scale + log_relative
+        if apart_mm is not None:
+            log_mean = log_mean - given[4] * fall
         strays = log_likelihood(log_mean, float(np.exp(log_shape))) + np.log(expit(-logit_share))
         proper = log_likelihood(log_mean + np.log1p(np.exp(log_more)), TRUE_SHAPE) + np.log(expit(logit_share))
         return float(-np.logaddexp(strays, proper).mean())
 
-    start = np.array([np.log(max(number.mean(), 1e-6) / relative.mean() / 3.0), *_START])
-    log_scale, log_shape, logit_share, log_more = minimize(misfit, start, method="L-BFGS-B", bounds=_BOUNDS).x
-    share = float(expit(logit_share))
-    return Strays(float(np.exp(log_scale)), float(np.exp(log_shape)), share, 1.0 + float(np.exp(log_more)))
+    n_fitted = 4 if apart_mm is None else 5
+    start = np.array([np.log(max(number.mean(), 1e-6) / relative.mean() / 3.0), *_START])[:n_fitted]
+    best = minimize(misfit, start, method="L-BFGS-B", bounds=_BOUNDS[:n_fitted]).x
+    scale, shape, more = (float(value) for value in np.exp(best[[0, 1, 3]]))
+    rate = 0.0 if apart_mm is None else float(best[4]) / _FALL_MM
+    return Strays(scale, shape, float(expit(best[2])), 1.0 + more, rate)
 
 
 def upper_tail(number: Values, mean: Values, shape: float) -> Values:

@@ -120,9 +120,13 @@ def _effective(sums: EdgeSums) -> Matrix:
     return sums.counts if sums.effective is None else sums.effective
 
 
-def _p_value(sums: EdgeSums) -> Matrix:
-    assert sums.centroids_mm is not None
-    return chance_pvalues(sums.counts, sums.statistics["length", "mean"], sums.centroids_mm, sums.volumes_mm3 > 0)
+def _p_value(falloff: bool) -> Callable[[EdgeSums], Matrix]:
+    def compute(sums: EdgeSums) -> Matrix:
+        assert sums.centroids_mm is not None
+        length_mm, is_present = sums.statistics["length", "mean"], sums.volumes_mm3 > 0
+        return chance_pvalues(sums.counts, length_mm, sums.centroids_mm, is_present, falloff=falloff)
+
+    return compute
 
 
 @dataclass(frozen=True)
@@ -157,6 +161,7 @@ def available_measures(
     weights: bool = False,
     weighted: bool = False,
     errors: bool = False,
+    stray_falloff: bool = False,
 ) -> dict[str, EdgeMeasure]:
     """Rows of `EDGE_MEASURES` that streamlines allow, and one for each other map, statistic, pooled mean and error.
 
@@ -173,6 +178,8 @@ def available_measures(
     errors : bool
         Whether what standard errors need is there; the effective number of streamlines and the p-value then are
         rows too.
+    stray_falloff : bool
+        Whether the null of the p-value falls with distance.
 
     Raises
     ------
@@ -204,7 +211,7 @@ def available_measures(
             _add(rows, EdgeMeasure(standard_error_of(row.measure), row.error), name)
     if errors:
         _add(rows, EdgeMeasure(effective_number(weighted=weighted), _effective), EFFECTIVE_NUMBER)
-        _add(rows, EdgeMeasure(chance_of_strays(), _p_value), P_VALUE)
+        _add(rows, EdgeMeasure(chance_of_strays(falloff=stray_falloff), _p_value(stray_falloff)), P_VALUE)
     return rows
 
 
