@@ -168,3 +168,36 @@ def test_angular_correlation_is_of_shape_alone() -> None:
     orthogonal[0, 1] = orthogonal[1, 2] = 1
     assert angular_correlation(orthogonal[:1], orthogonal[1:]) == pytest.approx(0)
     assert np.isnan(angular_correlation(np.zeros((1, 15)), series[:1])).all()
+
+
+def test_the_area_under_the_roc_counts_ties_half() -> None:
+    from rows_chance import roc, roc_area
+
+    is_true = np.array([True, True, False, False, False, True])
+    assert roc_area(np.array([3.0, 4, 0, 1, 2, 5]), is_true) == 1
+    assert roc_area(-np.array([3.0, 4, 0, 1, 2, 5]), is_true) == 0
+    assert roc_area(np.zeros(6), is_true) == 0.5
+    values = np.array([1.0, 0, 0, 1, 2, 2])
+    pairs = [(t > f) + 0.5 * (t == f) for t in values[is_true] for f in values[~is_true]]
+    assert roc_area(values, is_true) == pytest.approx(np.mean(pairs))
+    # Its curve has that area too, and goes from corner to corner.
+    rates = np.linspace(0, 1, 100_001)
+    assert np.trapezoid(roc(values, is_true, rates), rates) == pytest.approx(np.mean(pairs), abs=1e-4)
+    assert roc(np.zeros(6), is_true, np.array([0, 0.25, 1])) == pytest.approx([0, 0.25, 1])
+
+
+def test_p_values_are_scored_by_what_they_promise() -> None:
+    from rows_chance import scores
+
+    truth = np.zeros((30, 30))
+    truth[0, 1:11] = truth[1:11, 0] = 5
+    count = np.ones_like(truth) + truth
+    p = np.where(truth > 0, 1e-5, 0.5)
+    p[0, 29] = p[29, 0] = 0.03
+    p[1, 29] = p[29, 1] = np.nan
+    count[1, 29] = count[29, 1] = 0
+    found = scores({"count": count, "invnodevol": count, "pvalue": p}, truth)
+    n_false = 30 * 29 // 2 - 10
+    assert found["pvalue"]["auc"] == 1 and found["true"]["0.01"] == 1
+    assert found["false"] == {"0.05": pytest.approx(1 / n_false), "0.01": 0, "0.001": 0}
+    assert found["corrected"] == {"n": 10, "true": 1.0}
