@@ -59,7 +59,29 @@ def test_the_mean_is_over_the_edges_that_enough_subjects_have():
     assert made.matrices["fa"][i, j] == pytest.approx(np.nanmean(values))
     assert made.matrices["cv"][i, j] == pytest.approx(counts[:, i, j].std(ddof=1) / counts[:, i, j].mean())
     assert np.isnan(made.matrices["fa"][share < 0.75]).all()
-    assert made.metadata["n_subjects"] == "4" and "mean over subjects" in made.measures["fa"].definition
+    assert made.metadata["n_subjects"] == "4" and "mean over the subjects" in made.measures["fa"].definition
+
+
+def test_a_subject_that_lacks_a_region_says_nothing_of_its_edges():
+    one, other, third = exports.cohort(3)
+    gone = np.arange(6) == 1
+    cut = gone[:, None] | gone[None]
+    lacking = dataclasses.replace(
+        third,
+        volumes_mm3=np.where(gone, 0.0, third.volumes_mm3),
+        centroids_mm=np.where(gone[:, None], np.nan, third.centroids_mm),
+        matrices={
+            name: np.where(cut, np.nan if third.measures[name].is_mean else 0.0, matrix)
+            for name, matrix in third.matrices.items()
+        },
+    )
+    made = group([one, other, lacking], GroupOptions(consensus_share=0.0))
+    two, three = (group(some, GroupOptions(consensus_share=0.0)) for some in ([one, other], [one, other, third]))
+    for name, matrix in made.matrices.items():
+        np.testing.assert_allclose(matrix[cut], two.matrices[name][cut], rtol=1e-12, err_msg=name)
+        np.testing.assert_allclose(matrix[~cut], three.matrices[name][~cut], rtol=1e-12, err_msg=name)
+    np.testing.assert_allclose(made.volumes_mm3[1], two.volumes_mm3[1])
+    assert made.metadata["missing_regions"] == f"{one.regions.names[1]} (in 2 of 3); missing (in 0 of 3)"
 
 
 def test_equal_subjects_are_their_own_mean_and_order_does_not_matter():

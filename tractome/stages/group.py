@@ -14,6 +14,8 @@ from tractome.datatypes.connectome import Connectome, Measure
 from tractome.errors import OptionError, TableError
 from tractome.options import GroupOptions
 
+_OVER = "Here the mean over the subjects that have both regions."
+
 MIN_REPEATED = 3
 """Fewer subjects than this have no correlation among them."""
 
@@ -37,7 +39,8 @@ def group(connectomes: Sequence[Connectome], options: GroupOptions) -> Connectom
         Each measure that all subjects have, but for those that say how sure a subject's edge is: of what adds up the
         mean over all subjects, 0 where one lacks the edge; of a mean such as FA the mean over the subjects that have
         it. Besides ``prevalence``, the share of subjects with the edge, and ``cv``, the coefficient of variation of the
-        edge measure. Centroids and volumes are means.
+        edge measure. Centroids and volumes are means. A subject that lacks a region says nothing of its edges: all is
+        over the subjects that have both regions.
 
     Raises
     ------
@@ -52,33 +55,41 @@ def group(connectomes: Sequence[Connectome], options: GroupOptions) -> Connectom
     if name not in shared:
         message = f"group_measure: {name!r} is not in every subject; all have: {', '.join(shared) or 'nothing'}."
         raise OptionError(message)
+    present = np.stack([_present(each) for each in connectomes])
+    has_both = present[:, :, None] & present[:, None, :]
     weights = np.stack([np.nan_to_num(each.matrices[name]) for each in connectomes])
-    prevalence = (weights != 0).mean(axis=0)
-    mean = weights.mean(axis=0)
-    spread = weights.std(axis=0, ddof=1)
-    cv = np.divide(spread, np.abs(mean), out=np.full_like(mean, np.nan), where=mean != 0)
+    prevalence = _mean(weights != 0, has_both)
+    mean = _mean(weights, has_both)
+    number = has_both.sum(axis=0)
+    spread = np.sqrt(np.where(has_both, (weights - mean) ** 2, 0.0).sum(axis=0) / np.maximum(number - 1, 1))
+    cv = np.divide(spread, np.abs(mean), out=np.full_like(mean, np.nan), where=(mean != 0) & (number > 1))
     kept = (prevalence >= options.consensus_share) & (prevalence > 0)
     if options.group_density is not None:
         kept &= _most_consistent(cv, kept, options.group_density)
     matrices, measures = {}, {}
     for each in shared:
         measure = connectomes[0].measures[each]
-        matrices[each] = _mean(np.stack([one.matrices[each] for one in connectomes]), kept, measure.is_mean)
-        measures[each] = dataclasses.replace(measure, definition=f"{measure.definition} Here the mean over subjects.")
+        stacked = np.stack([one.matrices[each] for one in connectomes])
+        if measure.is_mean:
+            matrices[each] = np.where(kept, _mean(stacked, np.isfinite(stacked), np.nan), np.nan)
+        else:
+            matrices[each] = np.where(kept, _mean(stacked, has_both), 0.0)
+        measures[each] = dataclasses.replace(measure, definition=f"{measure.definition} {_OVER}")
     matrices["prevalence"], matrices["cv"] = np.where(kept, prevalence, 0.0), np.where(kept, cv, np.nan)
-    measures["prevalence"] = Measure("prevalence", "unitless", "Share of the subjects that have the edge.", False)
+    shared_by = "Share of the subjects with both regions that have the edge."
+    measures["prevalence"] = Measure("prevalence", "unitless", shared_by, False)
     measures["cv"] = Measure(
         "cv",
         "unitless",
         f"Standard deviation over subjects of {name}, divided by its mean; 0 where one lacks it.",
         True,
     )
-    first = connectomes[0]
+    first, centroids = connectomes[0], np.stack([each.centroids_mm for each in connectomes])
     n_pairs = first.n_regions * (first.n_regions - 1) // 2
     return Connectome(
         regions=first.regions,
-        centroids_mm=_mean_of_known([each.centroids_mm for each in connectomes]),
-        volumes_mm3=_mean_of_known([each.volumes_mm3 for each in connectomes]),
+        centroids_mm=_mean(centroids, np.isfinite(centroids), np.nan),
+        volumes_mm3=_mean(np.stack([each.volumes_mm3 for each in connectomes]), present),
         matrices=matrices,
         measures=measures,
         n_streamlines=sum(each.n_streamlines for each in connectomes),
@@ -89,6 +100,7 @@ def group(connectomes: Sequence[Connectome], options: GroupOptions) -> Connectom
             "edges_from": name,
             "consensus_share": f"{options.consensus_share:g}",
             "group_density": "none" if options.group_density is None else f"{options.group_density:g}",
+            "missing_regions": _missing(first.regions.names, present),
             "density": f"{np.count_nonzero(np.triu(kept, 1)) / max(n_pairs, 1):.6g}",
         },
     )
@@ -121,19 +133,24 @@ def _most_consistent(cv: NDArray[np.float64], kept: NDArray[np.bool_], density: 
     return cv <= (lower[-1] if len(lower) else -1.0)
 
 
-def _mean(stacked: NDArray[np.float64], kept: NDArray[np.bool_], is_mean: bool) -> NDArray[np.float64]:
-    if not is_mean:
-        return np.where(kept, stacked.mean(axis=0), 0.0)
-    return np.where(kept, _mean_of_known(list(stacked)), np.nan)
+def _present(connectome: Connectome) -> NDArray[np.bool_]:
+    """Which regions the subject has; a matrix made elsewhere may not know volumes, and then it has all."""
+    has_volume: NDArray[np.bool_] = connectome.volumes_mm3 > 0
+    return has_volume if has_volume.any() else np.ones_like(has_volume)
 
 
-def _mean_of_known(values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean over the arrays that are not NaN there; NaN where all are."""
-    stacked = np.stack(values)
-    known = np.isfinite(stacked)
-    total = np.where(known, stacked, 0.0).sum(axis=0)
-    number = known.sum(axis=0)
-    mean: NDArray[np.float64] = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+def _missing(names: Sequence[str], present: NDArray[np.bool_]) -> str:
+    n_have, n = present.sum(axis=0), len(present)
+    return "; ".join(f"{name} (in {k} of {n})" for name, k in zip(names, n_have, strict=True) if k < n)
+
+
+def _mean(
+    stacked: NDArray[np.float64] | NDArray[np.bool_], counted: NDArray[np.bool_], absent: float = 0.0
+) -> NDArray[np.float64]:
+    """Mean over the first axis of what is counted; `absent` where nothing is."""
+    total = np.where(counted, stacked, 0.0).sum(axis=0)
+    number = counted.sum(axis=0)
+    mean: NDArray[np.float64] = np.divide(total, number, out=np.full(total.shape, absent), where=number > 0)
     return mean
 
 
