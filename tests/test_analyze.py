@@ -237,3 +237,7 @@ def test_the_command_writes_tables_pictures_and_definitions(copy):
         assert (folder / f"sub-01_seg-labels_{name}.png").stat().st_size > 5000
     apart = CliRunner().invoke(app, ["analyze", str(folder / "sub-01_seg-labels_agreement.tsv")])
     assert apart.exit_code == 2
+    told = CliRunner().invoke(app, ["analyze", str(copy), "--atlas", "labels", "--nulls", "0", "--partitions", "4"])
+    assert told.exit_code == 0
+    other = CliRunner().invoke(app, ["analyze", str(copy), "--atlas", "other"])
+    assert other.exit_code == 2 and "it has: sub-01_seg-labels_connectome.npz" in other.output.replace("\n", "")

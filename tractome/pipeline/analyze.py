@@ -15,16 +15,20 @@ from tractome.pipeline.layout import find_connectome
 _ENDING = "_connectome"
 
 
-def analyze_path(path: Path, options: AnalyzeOptions, out: Path | None = None) -> tuple[Analysis, tuple[Path, ...]]:
+def analyze_path(
+    path: Path, options: AnalyzeOptions, out: Path | None = None, *, atlas: str | None = None
+) -> tuple[Analysis, tuple[Path, ...]]:
     """Analyse a connectome, and write what was found.
 
     Parameters
     ----------
     path : Path
-        A subject's folder with one connectome, or a connectome's file (.npz, labelled .tsv or .csv).
+        A subject's folder, or a connectome's file (.npz, labelled .tsv or .csv).
     options : AnalyzeOptions
     out : Path or None
         Folder to write to; by default ``analysis`` in the subject's folder.
+    atlas : str or None
+        Which connectome of the subject; may be left out when there is one.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def analyze_path(path: Path, options: AnalyzeOptions, out: Path | None = None) -
     from tractome.io.analysis_figures import CURVES, draw_communities, draw_curves, draw_spread
     from tractome.stages.analyze import analyze
 
-    source = find_connectome(path)
+    source = find_connectome(path, atlas)
     if not source.exists():
         message = f"There is no {path}. Give a subject's folder, or a connectome's file (.npz, labelled .tsv or .csv)."
         raise OptionError(message)

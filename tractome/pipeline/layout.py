@@ -253,21 +253,24 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def find_connectome(path: Path) -> Path:
-    """The connectome file of a subject's folder with a single one; any other path as it is.
+def find_connectome(path: Path, atlas: str | None = None) -> Path:
+    """The connectome file of a subject's folder: its only one, or that of an atlas; any other path as it is.
 
     Raises
     ------
     OutputError
-        The folder holds no result, or several connectomes.
+        The folder holds no result, or several connectomes and no atlas is named.
     """
     if not path.is_dir():
         return path
     subject = find_subject(path)
-    found = sorted((subject.root / "connectivity").glob("*_connectome.npz"))
+    every = sorted((subject.root / "connectivity").glob("*_connectome.npz"))
+    found = [each for each in every if atlas is None or each.name.endswith(f"_seg-{atlas}_connectome.npz")]
     if len(found) == 1:
         return found[0]
-    if not found:
+    if every and not found:
+        message = f"{subject.root} holds no connectome of {atlas!r}; it has: " + ", ".join(each.name for each in every)
+    elif not found:
         message = f"{subject.root} holds no connectome yet. Make one with `tractome connect`, or `tractome run`."
     else:
         message = f"{subject.root} holds {len(found)} connectomes. Name one: " + ", ".join(map(str, found))
