@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, action="append", default=[])
     parser.add_argument("--map", action="append", default=[])
     parser.add_argument("--assignment", default="radial")
+    parser.add_argument("--no-errors", action="store_true", help="no standard errors and p-values: MRtrix3 has none")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
 
@@ -56,11 +57,12 @@ def main() -> None:
     from tractome.stages.parcellate import regions_from_labels
 
     given.out.mkdir(parents=True, exist_ok=True)
+    options = ConnectOptions(assignment=given.assignment, errors=not given.no_errors)
     builders = []
     for path in given.labels:
         labels, grid = read_labels(path)
         parcellation = Parcellation.from_labels(labels, grid, regions_from_labels(labels, grid))
-        builders.append(ConnectomeBuilder(parcellation, ConnectOptions(assignment=given.assignment)))
+        builders.append(ConnectomeBuilder(parcellation, options))
     n_streamlines = 0
     for table in _tables(given):
         n_streamlines += table.n_streamlines

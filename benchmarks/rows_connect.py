@@ -124,7 +124,7 @@ def connect_whole(settings: Settings) -> list[dict[str, Any]]:
     subject = subjects([YARDSTICK])[YARDSTICK]
     labels = _label_images(settings)[0]
     maps = sampled_maps(subject, room)
-    words: list[str | Path] = ["whole", tracks, "--labels", labels, "--out", room / "connect-ours"]
+    words: list[str | Path] = ["whole", tracks, "--labels", labels, "--out", room / "connect-ours", "--no-errors"]
     words += [word for name, path in maps.items() for word in ("--map", f"{name}={path}")]
     theirs: list[list[str | Path]] = []
     for name, path in maps.items():
@@ -134,7 +134,7 @@ def connect_whole(settings: Settings) -> list[dict[str, Any]]:
         scale = ["-scale_file", room / f"{name}.txt", "-stat_edge", "mean", "-symmetric"]
         theirs.append(["tck2connectome", tracks, labels, room / f"{name}.csv", *scale])
     sides = [
-        _connect("connect: count, length, FA, MD and four more, one pass", words, n),
+        _connect("connect: count, length, FA, MD, density and invnodevol, one pass", words, n),
         mrtrix("2 x tcksample, 3 x tck2connectome: count, FA, MD", theirs, n),
     ]
     lines = contest("connect-whole", sides, settings.repeats, room)
