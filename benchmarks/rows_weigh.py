@@ -99,11 +99,14 @@ class _Work:
 
     def fixels(self) -> Fixels:
         """MRtrix3's lobes of the FODs."""
-        folder = self.room / "fixels"
-        self.run(["fod2fixel", self.fod, folder, "-afd", "afd.mif", "-force", "-quiet"])
-        for name in ("index", "directions", "afd"):
-            self.run(["mrconvert", folder / f"{name}.mif", folder / f"{name}.nii", "-force", "-quiet"])
-        return Fixels(folder, self.mask)
+
+        def make(folder: Path) -> None:
+            self.run(["fod2fixel", self.fod, folder, "-afd", "afd.mif", "-force", "-quiet"])
+            for name in ("index", "directions", "afd"):
+                self.run(["mrconvert", folder / f"{name}.mif", folder / f"{name}.nii", "-force", "-quiet"])
+
+        # The folder of the FODs is named by their hash.
+        return Fixels(made_once("fixels", self.fod.parent.name, make), self.mask)
 
 
 def weigh(settings: Settings) -> list[dict[str, Any]]:
