@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tractome.errors import OptionError
-from tractome.io.export.drawing import write_nilearn
+from tractome.io.export.drawing import require_nilearn, write_nilearn
 from tractome.io.export.given import Export, ExportSet
 from tractome.io.export.hdf5 import write_hdf5
 from tractome.io.export.layouts import write_braingb, write_dgl, write_dgl_set
@@ -109,7 +109,8 @@ EXPORTERS: dict[str, Exporter] = {
         write_dgl, write_dgl_set),
     "braingb": Exporter("BrainGB", "NaN, which is BrainGB's no edge; 0 would be one",
         "compared with BrainGB's published loader only", None, write_braingb),
-    "nilearn": Exporter("nilearn's plot_connectome and view_connectome", "0", "nilearn", write_nilearn),
+    "nilearn": Exporter("nilearn's plot_connectome and view_connectome", "0", "nilearn", write_nilearn,
+        require=require_nilearn),
     "tvb": Exporter("The Virtual Brain (tvb-library)", "weight 0 and length 0", "tvb-library where installed",
         write_tvb, require=require_tvb),
 }  # fmt: skip

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tractome.datatypes.connectome import Connectome
+from tractome.errors import OutputError
 from tractome.io.atomic import replacing
-from tractome.io.export.given import Export
+from tractome.io.export.given import Export, ExportSet
 from tractome.io.matrices import write_npz
 
 
@@ -35,6 +36,21 @@ def write_nilearn(export: Export) -> list[Path]:
     )
     _write_node_table(made[1], export.connectome.regions.names, coordinates, frame)
     return made
+
+
+def require_nilearn(export: Export | ExportSet) -> None:
+    """Raise where there is nothing to draw: no region has a place.
+
+    Raises
+    ------
+    OutputError
+    """
+    if isinstance(export, Export) and not np.isfinite(node_coordinates(export.connectome)[0]).all(axis=1).any():
+        message = (
+            "nilearn draws regions where they are, and this connectome does not know the place of any. Give a region "
+            "table with x_mm, y_mm and z_mm, or leave the format nilearn out."
+        )
+        raise OutputError(message)
 
 
 def node_coordinates(connectome: Connectome) -> tuple[NDArray[np.float64], str]:
