@@ -156,7 +156,7 @@ def test_a_failed_export_is_not_tried_again_by_the_next(copy, monkeypatch):
     def fail(export):
         raise OutputError("no torch")
 
-    row = dataclasses.replace(exporters.EXPORTERS["pyg"], write=fail)
+    row = dataclasses.replace(exporters.EXPORTERS["pyg"], write=fail, require=None)
     monkeypatch.setitem(exporters.EXPORTERS, "pyg", row)
     with old_subject(copy, LogListener()) as ledger:
         with pytest.raises(OutputError, match="no torch"):
