@@ -20,15 +20,16 @@ STARTED = time.perf_counter()
 
 
 def _tables(given: argparse.Namespace) -> Iterator[object]:
-    from tractome.datatypes.prepared_maps import prepare_maps
     from tractome.io.read_ahead import read_ahead
     from tractome.io.tractograms import read_streamline_tables, read_tractogram
-    from tractome.pipeline.maps import parse_map, read_map
-    from tractome.stages.connect import summarise
 
     if given.job == "table":
         yield from read_ahead(read_streamline_tables(given.streamlines))
         return
+    from tractome.datatypes.prepared_maps import prepare_maps
+    from tractome.pipeline.maps import parse_map, read_map
+    from tractome.stages.connect import summarise
+
     maps = prepare_maps([read_map(parse_map(words)) for words in given.map])
     for block in read_ahead(read_tractogram(given.streamlines, None)):
         yield summarise(block, maps)
