@@ -152,6 +152,20 @@ def test_interrupted_work_is_done_again_and_leaves_nothing_half_written(ledger, 
     assert ledger.finished("fit").outputs.keys() == {"dwi/first.txt"}
 
 
+def test_what_is_refused_before_anything_is_written_leaves_no_trace(tmp_path, scan):
+    def refused(made):
+        raise TableError("not a table")
+
+    with pytest.raises(TableError, match="not a table"), new_subject(tmp_path / "out", scan, "1", _Heard()) as ledger:
+        ledger.do(_first(ledger, scan, work=refused))
+    assert not (tmp_path / "out" / "sub-1").exists()
+    with new_subject(tmp_path / "out", scan, "1", _Heard()) as ledger:
+        ledger.do(_first(ledger, scan))
+    with pytest.raises(TableError), new_subject(tmp_path / "out", scan, "1", _Heard(), force=True) as ledger:
+        ledger.do(_first(ledger, scan, work=refused))
+    assert (ledger.subject.root / "dwi" / "first.txt").is_file()
+
+
 def test_outputs_of_another_option_do_not_stay_behind(ledger, scan):
     root = ledger.subject.root
 

@@ -79,6 +79,13 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> int:
     return len(found)
 
 
+def remove_empty_folders(folder: str | os.PathLike[str]) -> None:
+    """Remove folders in which nothing is, at any depth, and the folder itself when nothing stays in it."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):  # something is in it
+            os.rmdir(path)
+
+
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
     """Write a JSON file with sorted keys: equal content gives equal bytes.
 

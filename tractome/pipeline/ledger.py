@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tractome
-from tractome.errors import OutputError, TableError
+from tractome.errors import OutputError, TableError, TractomeError
 from tractome.io.atomic import write_json
 from tractome.io.hashing import sha256_file, sha256_files
 from tractome.pipeline.layout import SubjectFolder
@@ -155,7 +155,11 @@ class Ledger:
         memory = MemoryWatch()
         start = time.perf_counter()
         made = Made(inputs)
-        facts = step.work(made)
+        try:
+            facts = step.work(made)
+        except TractomeError:
+            self._forget(step, old)
+            raise
         outputs = self._outputs(made)
         for relative in self._matching(step.may_write):
             if relative not in outputs:
@@ -212,13 +216,26 @@ class Ledger:
                 )
                 raise OutputError(message)
 
+    def _forget(self, step: Step, old: StageRecord | None) -> None:
+        """A step refused what it was given before it wrote anything: leave its folder as it was found."""
+        if old is not None or self._matching(step.may_write):
+            return
+        records = self.records()
+        records.pop(step.name)
+        if records:
+            self._write(records)
+        else:
+            self.subject.provenance.unlink()
+
     def _outputs(self, made: Made) -> dict[str, str]:
         root = self.subject.root
         hashes = sha256_files(made.paths)
         return {path.relative_to(root).as_posix(): hashes[str(path)] for path in made.paths}
 
     def _save(self, name: str, record: StageRecord) -> None:
-        stages = {**self.records(), name: record}
+        self._write({**self.records(), name: record})
+
+    def _write(self, stages: Mapping[str, StageRecord]) -> None:
         content = {
             "subject": self.subject.name,
             "tractome": tractome.__version__,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tractome.errors import OutputError
-from tractome.io.atomic import remove_leftovers, write_json
+from tractome.io.atomic import remove_empty_folders, remove_leftovers, write_json
 from tractome.pipeline.layout import (
     SubjectFolder,
     find_subject,
@@ -126,6 +126,7 @@ def _working_in(subject: SubjectFolder) -> Iterator[None]:
         remove_leftovers(subject.root)
         yield
     finally:
+        remove_empty_folders(subject.root)
         if handle is not None:
             os.close(handle)
 
