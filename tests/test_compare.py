@@ -47,6 +47,19 @@ def test_with_itself_agrees_in_everything():
     json.dumps(found.as_dict())
 
 
+def test_a_region_without_voxels_in_one_brain_is_left_out():
+    whole, lacking = wirings.connectome(), wirings.connectome()
+    gone = whole.regions.names[1]
+    volumes = lacking.volumes_mm3.copy()
+    volumes[1] = 0
+    matrices = {name: matrix.copy() for name, matrix in lacking.matrices.items()}
+    for name, matrix in matrices.items():
+        matrix[1] = matrix[:, 1] = np.nan if lacking.measures[name].is_mean else 0
+    found = compare(whole, dataclasses.replace(lacking, volumes_mm3=volumes, matrices=matrices), CompareOptions())
+    assert gone in found.left_out and found.pearson == pytest.approx(1)
+    assert found.n_regions == whole.n_regions - len(found.left_out) and found.n_edges == found.n_common_edges
+
+
 @given(SEEDS)
 @settings(max_examples=25, deadline=None)
 def test_correlations_and_precision_are_those_of_scipy_and_sklearn(seed):

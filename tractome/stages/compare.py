@@ -44,7 +44,7 @@ class Comparison:
     measure: str
     n_regions: int
     left_out: tuple[str, ...]
-    """Regions that only one of the two has."""
+    """Regions that only one of the two has, or that have no voxels in one of the brains."""
     n_edges: int
     n_reference_edges: int
     n_common_edges: int
@@ -205,7 +205,7 @@ def _error(a: NDArray[np.float64], b: NDArray[np.float64], first: Connectome, na
 
 
 def _matched_rows(first: Connectome, second: Connectome) -> tuple[NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
-    """Rows of each for the regions that both have, in the first's order, and the names that only one has."""
+    """Rows of each for the regions that both have, in the first's order, and the names of all others."""
     a, b = first.regions, second.regions
     if a.is_numbered or b.is_numbered:
         if a.n_regions != b.n_regions:
@@ -216,8 +216,15 @@ def _matched_rows(first: Connectome, second: Connectome) -> tuple[NDArray[np.int
             raise TableError(message)
         return np.arange(a.n_regions), np.arange(b.n_regions), ()
     row_of = {name: row for row, name in enumerate(b.names)}
-    common = [name for name in a.names if name in row_of]
     left_out = tuple(sorted(set(a.names) ^ set(b.names)))
+    # A region without a voxel in one brain can have no streamlines there: that says nothing of the tracking.
+    missing = {
+        name
+        for each in (first, second)
+        for name, volume in zip(each.regions.names, each.volumes_mm3, strict=True)
+        if volume == 0
+    }
+    common = [name for name in a.names if name in row_of and name not in missing]
     if left_out and (a.from_image or b.from_image):
         message = (
             f"These regions are in only one of the two: {', '.join(left_out[:5])}. Regions found in an image without "
@@ -232,4 +239,4 @@ def _matched_rows(first: Connectome, second: Connectome) -> tuple[NDArray[np.int
         raise TableError(message)
     rows_first = np.array([a.names.index(name) for name in common], dtype=np.intp)
     rows_second = np.array([row_of[name] for name in common], dtype=np.intp)
-    return rows_first, rows_second, left_out
+    return rows_first, rows_second, tuple(sorted({*left_out, *missing}))
