@@ -8,7 +8,7 @@ from cells import number, rate, table
 
 Report = dict[str, dict[str, Any]]
 
-SPEED = ("tensor", "csd", "msmt", "track", "dipy")
+SPEED = ("tensor", "csd", "msmt", "track", "dipy", "connect-whole", "weigh")
 FIGURES = ("ap", "r", "u_recall")
 
 

@@ -43,7 +43,7 @@ def _speed(records: list[Record]) -> str:
                     f"{line['program']}: {line['what']}",
                     f"{rate(line['rate'])} {record['unit']}/s",
                     f"{line['wall_s']:.2f} s",
-                    "1" if is_last else f"**{line['ratio']:.1f}**",
+                    "-" if len(record["lines"]) == 1 else "1" if is_last else f"**{line['ratio']:.1f}**",
                     f"{line['peak_mib']:,.0f}",
                     compiled,
                 ]
@@ -227,7 +227,7 @@ def render(name: str, records: list[Record]) -> str:
 def section(name: str, result: Record) -> str:
     """A table with the machine, the versions and the date it belongs to."""
     quick = " **Tiny sizes: these figures mean nothing.**" if result["quick"] else ""
-    repeats = "" if name in _UNTIMED else f"Median of {result['repeats']}. "
+    repeats = "" if name in _UNTIMED else f"Median of {len(result['records'][0]['lines'][0]['walls_s'])}. "
     head = f"{repeats}{result['when']}, {machine.sentence(result['machine'])}.{quick}"
     return f"{render(name, result['records'])}\n\n{head}"
 
