@@ -103,7 +103,15 @@ def test_a_tck_file_is_described_as_it_is(tmp_path: Path) -> None:
 
 
 def _report() -> dict:
-    line = {"what": "x", "work": 1.0, "wall_s": 2.0, "walls_s": [2.0, 1.9, 2.1], "cpu_s": 2.0, "peak_mib": 10.0, "rate": 0.5}
+    line = {
+        "what": "x",
+        "work": 1.0,
+        "wall_s": 2.0,
+        "walls_s": [2.0, 1.9, 2.1],
+        "cpu_s": 2.0,
+        "peak_mib": 10.0,
+        "rate": 0.5,
+    }
     lines = [
         {**line, "program": "tractome", "ratio": 4.0, "compile_s": 3.0, "rate": 2000.0},
         {**line, "program": "MRtrix3", "ratio": 1.0, "rate": 500.0},
