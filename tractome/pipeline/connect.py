@@ -127,10 +127,10 @@ class _Pass:
                 f"figures/{prefix}_matrices.png",
                 f"figures/{prefix}_connectome.png",
             ),
-            work=lambda made: self._work(atlas, from_image, made),
+            work=lambda made: self._work(atlas, made),
         )
 
-    def _work(self, atlas: str, from_image: bool, made: Made) -> Facts:
+    def _work(self, atlas: str, made: Made) -> Facts:
         from tractome.io.figures import draw_connectome, draw_matrices
         from tractome.io.matrices import write_connectome
 
@@ -154,7 +154,7 @@ class _Pass:
         from tractome.stages.connect import ConnectomeBuilder, regional_means
 
         maps = [read_map(each) for each in self.maps]
-        parcellations = {atlas: self._parcellation(atlas) for atlas in self.atlases}
+        parcellations = {atlas: read_parcellation(self.ledger, atlas) for atlas in self.atlases}
         builders = {atlas: ConnectomeBuilder(each, self.options) for atlas, each in parcellations.items()}
         for table in self._tables(maps):
             for builder in builders.values():
@@ -162,9 +162,6 @@ class _Pass:
         for atlas, builder in builders.items():
             features = regional_means(parcellations[atlas], maps)
             self.made[atlas] = builder.build(features), parcellations[atlas]
-
-    def _parcellation(self, atlas: str) -> Parcellation:
-        return read_parcellation(self.ledger, atlas)
 
     def _tables(self, maps: list[ScalarMap]) -> Iterator[StreamlineTable]:
         """The rows of all streamlines, part by part, with their weights."""

@@ -58,10 +58,14 @@ def _count(sums: EdgeSums) -> Matrix:
     return sums.counts
 
 
-def _inverse_node_volume(sums: EdgeSums) -> Matrix:
-    both_mm3 = sums.volumes_mm3[:, None] + sums.volumes_mm3[None, :]
+def _per_volume(counts: Matrix, volumes_mm3: NDArray[np.float64]) -> Matrix:
+    both_mm3 = volumes_mm3[:, None] + volumes_mm3[None, :]
     # Without voxels no streamline ends in a region, so where both volumes are 0 the count is 0 too.
-    return 2.0 * sums.counts / np.where(both_mm3 > 0, both_mm3, 1.0)
+    return 2.0 * counts / np.where(both_mm3 > 0, both_mm3, 1.0)
+
+
+def _inverse_node_volume(sums: EdgeSums) -> Matrix:
+    return _per_volume(sums.counts, sums.volumes_mm3)
 
 
 def _density(sums: EdgeSums) -> Matrix:
@@ -78,9 +82,7 @@ def _count_error(sums: EdgeSums) -> Matrix:
 
 
 def _inverse_node_volume_error(sums: EdgeSums) -> Matrix:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        per_streamline = _inverse_node_volume(sums) / sums.counts
-    return np.where(sums.counts > 0, per_streamline, 0.0) * _count_error(sums)
+    return _per_volume(_count_error(sums), sums.volumes_mm3)
 
 
 def _density_error(sums: EdgeSums) -> Matrix:
