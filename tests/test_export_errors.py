@@ -82,3 +82,10 @@ def test_a_binary_edge_has_no_error(made):
 
 def test_a_group_has_no_errors_of_its_subjects():
     assert not {"countse", "neff", "fase"} & set(group(exports.cohort(), GroupOptions()).matrices)
+
+
+def test_errors_that_come_without_their_measure_are_edges_like_any_other(made, tmp_path):
+    paths = exports.export(tmp_path, made, "tsv", edge_errors=True)
+    alone = read_connectome(next(path for path in paths if "stat-countse" in path.name and path.suffix == ".tsv"))
+    scaled = prepare(alone, ExportOptions(edge_normalisation="max"))
+    assert set(scaled.matrices) == {"countse"} and scaled.matrices["countse"].max() == 1

@@ -94,12 +94,13 @@ def prepare(connectome: Connectome, options: GraphOptions, *, errors: bool = Fal
             continue
         measure = connectome.measures[each]
         chosen = np.where(kept, matrix, np.nan if measure.is_mean else 0.0)
-        if measure.is_error and _is_scaled(connectome.measures[measure.about], name):
+        owner = connectome.measures.get(measure.about)  # None too for an error that was read without its measure
+        if owner is not None and measure.is_error and _is_scaled(owner, name):
             if options.edge_transform == "binary":
                 continue
             of = np.where(kept, connectome.matrices[measure.about], 0.0)
             chosen, measure = _scaled_error(chosen, of, measure, options)
-        elif not measure.about and _is_scaled(measure, name):
+        elif (not measure.about or each == name) and _is_scaled(measure, name):
             chosen, measure = _scaled(chosen, measure, kept, options)
         matrices[each], measures[each] = chosen, measure
     n_pairs = connectome.n_regions * (connectome.n_regions - 1) // 2
